@@ -1,0 +1,1 @@
+"""From model and contexts to batches of activations in a fixed order."""

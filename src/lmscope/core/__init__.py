@@ -1,0 +1,1 @@
+"""What everything else stands on: errors, configuration, sites, random streams, names of axes."""

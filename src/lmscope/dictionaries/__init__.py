@@ -1,0 +1,1 @@
+"""Sparse dictionaries: SAEs and transcoders, their training objective and their health."""

@@ -1,0 +1,1 @@
+"""Pictures and HTML of values; knows nothing of what they mean."""

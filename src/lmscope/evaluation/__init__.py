@@ -1,0 +1,1 @@
+"""Statistics with intervals, and the score of a model under given edits."""

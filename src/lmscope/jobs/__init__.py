@@ -1,0 +1,1 @@
+"""One module, one job: a recipe that wires nouns into a Run."""

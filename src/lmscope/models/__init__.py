@@ -1,0 +1,1 @@
+"""The studied language model: its sites, its families, reading and editing."""

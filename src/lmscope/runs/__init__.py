@@ -1,0 +1,1 @@
+"""Recipes, run folders, artifacts and the listeners that follow a run."""

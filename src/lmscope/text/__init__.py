@@ -1,0 +1,1 @@
+"""The text that models read: corpora, contexts, chat templates, tasks."""
