@@ -1,1 +1,0 @@
-"""Task generators and few-shot tasks."""
