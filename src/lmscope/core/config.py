@@ -5,7 +5,7 @@ import json
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Self, TypeVar, get_args
+from typing import Any, TypeVar, get_args
 
 import tomli_w
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -23,7 +23,7 @@ class Config(BaseModel):
     )
 
     @classmethod
-    def from_mapping(cls, values: Mapping[str, Any], source: str = "the recipe") -> Self:
+    def from_mapping(cls: type[T], values: Mapping[str, Any], source: str = "the recipe") -> T:
         """Check plain values.
 
         Args:
