@@ -1,0 +1,101 @@
+"""What a dictionary pays for: its error, and what its sparsity adds."""
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as nnf
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from lmscope.dictionaries.config import JumpReLU, ReLU
+from lmscope.dictionaries.sparsity import step_trained
+
+Reconstruction = Literal["sum", "mean", "batch_norm"]
+
+
+def reconstruction_error(
+    output: Float[Tensor, "token write"],
+    target: Float[Tensor, "token write"],
+    kind: Reconstruction,
+) -> Float[Tensor, ""]:
+    """The squared error, summed over tokens.
+
+    Args:
+        output: In training units.
+        target: In training units.
+        kind: `sum` over the width; `mean` over the width; `batch_norm`: the mean divided by the norm
+            of the target less the batch's mean target (he2024llamascope, the authors'
+            `use_batch_norm_mse`), which makes each token's error depend on its batch.
+    """
+    squared = (output - target).square()
+    if kind == "sum":
+        return squared.sum()
+    if kind == "mean":
+        return squared.sum() / target.shape[1]
+    centred = target - target.mean(dim=0)
+    norm = torch.linalg.vector_norm(centred, dim=1).clamp(min=1e-8)
+    return (squared.mean(dim=1) / norm).sum()
+
+
+def summed_error_unit(kind: Reconstruction, d_write: int) -> float:
+    """What one unit of the error summed over the width is worth under another reduction.
+
+    Coefficients of penalties are stated against the summed error, so that they mean the same trade
+    under each reduction. For `batch_norm` a target is taken to have norm sqrt(d_write).
+    """
+    return {"sum": 1.0, "mean": 1.0 / d_write, "batch_norm": d_write**-1.5}[kind]
+
+
+def l1_penalty(
+    latents: Float[Tensor, "token latent"], norms: Float[Tensor, "latent"], sparsity: ReLU
+) -> Float[Tensor, ""]:
+    """Sum of the latents, each times its decoder row's norm if asked (templeton2024scaling)."""
+    return (latents * norms if sparsity.weight_by_decoder_norm else latents).sum()
+
+
+def l0_penalty(
+    pre: Float[Tensor, "token latent"],
+    threshold: Float[Tensor, "latent"],
+    bandwidth: float,
+    sparsity: JumpReLU,
+) -> Float[Tensor, ""]:
+    """Number of latents that fire, summed over tokens (rajamanoharan2024jumprelu).
+
+    With `target_l0` it is `(L0 / target - 1)^2` a token, L0 being the batch's mean (appendix of the
+    same paper). Only the thresholds feel it.
+    """
+    fired = step_trained(pre, threshold, bandwidth).sum()
+    if sparsity.target_l0 is None:
+        return fired
+    return len(pre) * (fired / len(pre) / sparsity.target_l0 - 1).square()
+
+
+def auxiliary_error(
+    x: Float[Tensor, "token read"],
+    residual: Float[Tensor, "token write"],
+    encoder: tuple[Tensor, Tensor],
+    W_dec: Float[Tensor, "latent write"],
+    dead: Bool[Tensor, "latent"],
+    k: int,
+    kind: Reconstruction,
+) -> Float[Tensor, ""]:
+    """Error of the dead latents at what the living leave over (gao2024topk, appendix A.2).
+
+    The k dead latents of each token with the largest pre-activations reconstruct `residual`. The
+    gradient reaches encoder, bias and decoder of the dead, and nothing else.
+
+    Args:
+        x: Input in training units.
+        residual: Target less output, detached.
+        encoder: Its weight, one row a latent, and its bias.
+        W_dec: Decoder, one row a latent.
+        dead: Which latents are dead; at least one.
+        k: How many take part for each token, at most all of them.
+        kind: As in `reconstruction_error`.
+    """
+    W_enc, b_enc = encoder
+    which = dead.nonzero().squeeze(1)
+    pre = nnf.linear(x, W_enc[which], b_enc[which])
+    values, places = pre.topk(min(k, len(which)), dim=-1, sorted=False)
+    latents = torch.zeros_like(pre).scatter(-1, places, values.relu())
+    return reconstruction_error(latents @ W_dec[which], residual, kind)
