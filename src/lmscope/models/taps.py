@@ -1,0 +1,241 @@
+"""Taps: the four ways in which a value inside a Hugging Face model is seen and replaced.
+
+| tap | gives |
+|---|---|
+| module (`In`, `Out`) | what goes into or comes out of a submodule |
+| attention (`AttentionPart`) | a part of the open attention function |
+| function (`FunctionResult`) | what a module-level function returns while a submodule runs |
+| derived (`Normalised`, `StreamAfter`) | what is computed from the above, and written back |
+
+A tap is a value of a family's table. Installed, it hands every value to a Station and lets the
+model go on with what the Station returns; the same object means that nothing changed.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from lmscope.core.errors import SiteError
+from lmscope.core.site import Site
+from lmscope.models import attention
+from lmscope.models.norms import NormStyle
+
+Remove = Callable[[], None]
+"""Takes an installed tap away again."""
+
+
+class Station(Protocol):
+    """Who waits at a tap."""
+
+    @property
+    def edited(self) -> bool:
+        """Whether a value may come back changed."""
+        ...
+
+    def __call__(self, value: Tensor, /) -> Tensor:
+        """Sees a value and gives the value to go on with."""
+        ...
+
+
+@dataclass(frozen=True)
+class Body:
+    """A Hugging Face model's parts, as taps look for them.
+
+    Attributes:
+        hf: The whole model, with its head.
+        core: The model below the head.
+        blocks: Its layers.
+        norm: How it normalises.
+        switch: Turns the open attention on and off.
+    """
+
+    hf: PreTrainedModel
+    core: nn.Module
+    blocks: nn.ModuleList
+    norm: NormStyle
+    switch: attention.AttentionSwitch
+
+    def find(self, site: Site, path: str) -> nn.Module:
+        """The submodule at `path` of what holds the site: a block, or the model."""
+        if site.part == "logits":
+            scope: nn.Module = self.hf
+        else:
+            scope = self.core if site.layer is None else self.blocks[site.layer]
+        return scope.get_submodule(path)
+
+
+class Tap(Protocol):
+    """One way to a value; a frozen, hashable value itself."""
+
+    def install(self, body: Body, site: Site, station: Station) -> Remove:
+        """Hand the values of `site` to the station from now on."""
+        ...
+
+
+@dataclass(frozen=True)
+class In:
+    """What goes into the submodule at `path` (the block or model itself when empty)."""
+
+    path: str = ""
+
+    def install(self, body: Body, site: Site, station: Station) -> Remove:
+        """Hook the module's input."""
+
+        def hook(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+            value = _input(site, args, kwargs)
+            new = station(value)
+            if new is value:
+                return None
+            if args:
+                return (new, *args[1:]), kwargs
+            return args, {**kwargs, "hidden_states": new}
+
+        return body.find(site, self.path).register_forward_pre_hook(hook, with_kwargs=True).remove
+
+
+@dataclass(frozen=True)
+class Out:
+    """What comes out of the submodule at `path`: its first result, or a field by name."""
+
+    path: str = ""
+    field: str | None = None
+
+    def install(self, body: Body, site: Site, station: Station) -> Remove:
+        """Hook the module's output."""
+
+        def hook(_module: nn.Module, _args: Any, output: Any) -> Any:
+            value, replaced = _output(site, output, self.field)
+            new = station(value)
+            return None if new is value else replaced(new)
+
+        return body.find(site, self.path).register_forward_hook(hook).remove
+
+
+@dataclass(frozen=True)
+class AttentionPart:
+    """`q`, `k`, `v`, `scores`, `pattern` or `z` of the attention module at `path`."""
+
+    path: str
+    part: str
+
+    def install(self, body: Body, site: Site, station: Station) -> Remove:
+        """Turn the model to the open attention and watch the part."""
+        forget = attention.watch(body.find(site, self.path), self.part, station)
+        release = body.switch.take()
+
+        def remove() -> None:
+            forget()
+            release()
+
+        return remove
+
+
+@dataclass(frozen=True)
+class FunctionResult:
+    """What a function of a Python module returns while the submodule at `path` runs.
+
+    For what no submodule computes: the function is rebound while the tap is installed, so code
+    that looks it up in its module when it calls it (as model code does) is seen.
+
+    Attributes:
+        path: The submodule; calls outside it are let through.
+        home: The Python module that the model's code looks the function up in.
+        name: The function.
+    """
+
+    path: str
+    home: str
+    name: str
+
+    def install(self, body: Body, site: Site, station: Station) -> Remove:
+        """Rebind the function."""
+        scope, home = body.find(site, self.path), import_module(self.home)
+        usual = getattr(home, self.name)
+        inside: list[bool] = []
+
+        def watched(*args: Any, **kwargs: Any) -> Any:
+            result = usual(*args, **kwargs)
+            if not inside:
+                return result
+            value, replaced = _output(site, result, None)
+            new = station(value)
+            return result if new is value else replaced(new)
+
+        enter = scope.register_forward_pre_hook(lambda *_: inside.append(True))
+        leave = scope.register_forward_hook(lambda *_: inside.clear(), always_call=True)
+        setattr(home, self.name, watched)
+
+        def remove() -> None:
+            enter.remove()
+            leave.remove()
+            setattr(home, self.name, usual)
+
+        return remove
+
+
+@dataclass(frozen=True)
+class Normalised:
+    """The value inside the norm at `path`, before its gain and bias."""
+
+    path: str
+
+    def install(self, body: Body, site: Site, station: Station) -> Remove:
+        """Compute the value from the norm's input; write an edit through gain and bias."""
+
+        def hook(norm: nn.Module, args: tuple[Any, ...], kwargs: Any, output: Tensor) -> Any:
+            value = body.norm.normalise(norm, _input(site, args, kwargs))
+            new = station(value)
+            return None if new is value else body.norm.replace(norm, output, value, new)
+
+        return body.find(site, self.path).register_forward_hook(hook, with_kwargs=True).remove
+
+
+@dataclass(frozen=True)
+class StreamAfter:
+    """The residual stream that the norm at `path` reads and that a later sum carries on.
+
+    One tensor feeds both branches, so an edit writes into that tensor: a changed input of the
+    norm alone would leave the carried stream as it was, without a sign.
+    """
+
+    path: str
+
+    def install(self, body: Body, site: Site, station: Station) -> Remove:
+        """Hook the norm's input and write edits in place."""
+
+        def hook(_norm: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            stream = _input(site, args, kwargs)
+            if not station.edited:
+                station(stream)
+                return
+            value = stream.clone()  # what autograd saves of it must outlive the write
+            new = station(value)
+            if new is not value:
+                stream.copy_(new)
+
+        return body.find(site, self.path).register_forward_pre_hook(hook, with_kwargs=True).remove
+
+
+def _input(site: Site, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
+    value = args[0] if args else kwargs.get("hidden_states")
+    if isinstance(value, torch.Tensor):
+        return value
+    raise SiteError(f"'{site}' did not fire: the model calls that place without a tensor.")
+
+
+def _output(site: Site, output: Any, field: str | None) -> tuple[Tensor, Callable[[Tensor], Any]]:
+    """The tensor in a module's result, and the result with another tensor in its place."""
+    if isinstance(output, torch.Tensor):
+        return output, lambda new: new
+    if isinstance(output, tuple) and isinstance(output[0], torch.Tensor):
+        return output[0], lambda new: (new, *output[1:])
+    if isinstance(output, dict):
+        name = next(iter(output)) if field is None else field
+        if isinstance(output.get(name), torch.Tensor):
+            return output[name], lambda new: type(output)(**{**output, name: new})
+    raise SiteError(f"'{site}' did not fire: {type(output).__name__} holds no such tensor.")
