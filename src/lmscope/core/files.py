@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -37,6 +38,40 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
         raise ArtifactError(_reason(path, error)) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_folder(path: Path | str) -> Iterator[Path]:
+    """A temporary folder beside `path`; renamed onto it, synced, when the block ends well.
+
+    A folder that stood at `path` is replaced; it stays untouched if the block raises.
+
+    Raises:
+        ArtifactError: The disk is full or the parent folder cannot be written.
+    """
+    path = Path(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent))
+    except OSError as error:
+        raise ArtifactError(_reason(path, error)) from error
+    try:
+        yield temporary
+        for inner in [*temporary.rglob("*"), temporary]:
+            _sync(inner)
+        temporary.chmod(0o755)
+        if path.exists():
+            old = temporary.with_suffix(".old.part")
+            path.rename(old)
+            temporary.rename(path)
+            shutil.rmtree(old)
+        else:
+            temporary.rename(path)
+        _sync(path.parent)
+    except OSError as error:
+        raise ArtifactError(_reason(path, error)) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def write_text(path: Path | str, text: str) -> None:
