@@ -2,10 +2,11 @@
 
 import hashlib
 import json
+import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, Literal, TypeVar, get_args, get_origin
 
 import tomli_w
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -48,8 +49,13 @@ class Config(BaseModel):
 
     def digest(self) -> str:
         """Sixteen hex digits that name this value; defaults count as if they were written."""
-        text = json.dumps(self.to_mapping(), sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        return digest_of(self.to_mapping())
+
+
+def digest_of(values: Mapping[str, Any]) -> str:
+    """Sixteen hex digits that name plain values, whatever the order of their keys."""
+    text = json.dumps(values, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def read_toml(path: Path | str) -> dict[str, Any]:
@@ -80,9 +86,11 @@ def parse_override(text: str) -> tuple[tuple[str, ...], Any]:
     if not equals or not all(path):
         raise RecipeError(f"'{text}' is not an override: write key=value, e.g. training.lr=3e-4.")
     try:
-        return path, tomllib.loads(f"value = {value}")["value"]
+        parsed = tomllib.loads(f"value = {value}")
     except tomllib.TOMLDecodeError:
         return path, value.strip()
+    # A value that spans lines could smuggle in further keys; then it is text, not TOML.
+    return path, parsed["value"] if len(parsed) == 1 else value.strip()
 
 
 def with_overrides(values: Mapping[str, Any], overrides: Iterable[str]) -> dict[str, Any]:
@@ -104,12 +112,16 @@ def with_overrides(values: Mapping[str, Any], overrides: Iterable[str]) -> dict[
 
 
 def _explain(cls: type[BaseModel], error: ValidationError, source: str) -> str:
-    first = error.errors()[0]
-    where = ".".join(str(part) for part in first["loc"])
+    # A misspelt key shows up twice, as missing and as unknown: the unknown one says more.
+    errors = error.errors()
+    first = next((found for found in errors if found["type"] == "extra_forbidden"), errors[0])
+    path, config = _walk(cls, first["loc"])
+    where = ".".join(path)
     if first["type"] == "extra_forbidden":
-        parent, name = first["loc"][:-1], str(first["loc"][-1])
-        fields = _fields_at(cls, parent)
-        return f"'{where}' is not an option of {source}.{did_you_mean(name, fields)}"
+        near = did_you_mean(path[-1], [name for known in config for name in known.model_fields])
+        return f"'{where}' is not an option of {source}.{near}"
+    if first["type"] in ("union_tag_invalid", "union_tag_not_found"):
+        return _explain_tag(where, first.get("ctx", {}), source)
     if first["type"] == "missing":
         return f"{source} lacks '{where}'; give it in the file or with --set {where}=VALUE."
     found = repr(first.get("input"))
@@ -121,16 +133,41 @@ def _explain(cls: type[BaseModel], error: ValidationError, source: str) -> str:
     return f"'{where}' of {source} is wrong: {message} (found {found})."
 
 
-def _fields_at(cls: type[BaseModel], path: tuple[int | str, ...]) -> list[str]:
-    """Field names of the nested config at `path`; through unions, of every member."""
+def _explain_tag(where: str, context: Mapping[str, Any], source: str) -> str:
+    key = str(context["discriminator"]).strip("'")
+    option = f"{where}.{key}" if where else key
+    if "tag" not in context:
+        return f"{source} lacks '{option}'; give it in the file or with --set {option}=VALUE."
+    tag, choices = str(context["tag"]), re.findall(r"'([^']*)'", str(context["expected_tags"]))
+    return f"'{option}' of {source} cannot be '{tag}'.{did_you_mean(tag, choices)}"
+
+
+def _walk(
+    cls: type[BaseModel], loc: tuple[int | str, ...]
+) -> tuple[list[str], list[type[BaseModel]]]:
+    """The path as a recipe writes it, and the configs one of which should hold its last key.
+
+    Pydantic puts the chosen member of a union into the path; a recipe has no such level.
+    """
+    path: list[str] = []
     level: list[type[BaseModel]] = [cls]
-    for part in path:
-        found: list[type[BaseModel]] = []
-        for config in level:
-            if field := config.model_fields.get(str(part)):
-                found += _config_types(field.annotation)
-        level = found or level
-    return [name for config in level for name in config.model_fields]
+    for i, part in enumerate(loc):
+        if chosen := [config for config in level if i and part in _tags(config)]:
+            level = chosen
+            continue
+        path.append(str(part))
+        if i + 1 == len(loc) or isinstance(part, int):
+            continue
+        fields = [config.model_fields.get(part) for config in level]
+        level = [found for field in fields if field for found in _config_types(field.annotation)]
+    return path, level
+
+
+def _tags(config: type[BaseModel]) -> set[object]:
+    """By what pydantic names this config as a member of a union: its class or its literals."""
+    annotations = [field.annotation for field in config.model_fields.values()]
+    literals = [value for a in annotations if get_origin(a) is Literal for value in get_args(a)]
+    return {config.__name__, *literals}
 
 
 def _config_types(annotation: Any) -> list[type[BaseModel]]:

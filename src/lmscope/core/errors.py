@@ -48,7 +48,9 @@ def did_you_mean(word: str, choices: Iterable[str], n: int = 3) -> str:
         `" Did you mean a, b?"`, `" Known: a, b, c."`, or an empty string when nothing exists.
     """
     known = sorted(set(choices))
-    if near := get_close_matches(word, known, n=n, cutoff=0.6):
+    folded = {choice.casefold(): choice for choice in known}
+    near = [folded[match] for match in get_close_matches(word.casefold(), folded, n=n, cutoff=0.6)]
+    if near:
         return f" Did you mean {', '.join(near)}?"
     if not known:
         return ""

@@ -22,7 +22,7 @@ class FeatureId:
             ArtifactError: The text has another form.
         """
         dictionary, _, latent = text.rpartition("/")
-        if not dictionary or not latent.isdecimal():
+        if not dictionary or not (latent.isascii() and latent.isdecimal()):
             raise ArtifactError(
                 f"'{text}' is not a feature: write dictionary/latent, e.g. 'resid_post-14/17'."
             )

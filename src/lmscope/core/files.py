@@ -1,5 +1,6 @@
 """Files that are whole or absent, and their hashes."""
 
+import errno
 import hashlib
 import os
 import shutil
@@ -95,8 +96,6 @@ def _sync(path: Path) -> None:
 
 
 def _reason(path: Path, error: OSError) -> str:
-    import errno
-
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return f"The disk is full: '{path}' was not written and nothing before it was lost. Free space and resume."
     return f"'{path}' cannot be written: {error.strerror or error}."

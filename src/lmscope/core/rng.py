@@ -11,7 +11,8 @@ def stream_seed(seed: int, *name: str | int) -> int:
 
     Args:
         seed: The recipe's seed.
-        name: What the stream is for, e.g. `"order", 3, 17`. Equal names give equal streams.
+        name: What the stream is for, e.g. `"order", 3, 17`. Equal names give equal streams;
+            `3` and `"3"` are two names.
     """
     text = "\x1f".join([str(seed), *(f"{type(part).__name__}:{part}" for part in name)])
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest()) >> 1

@@ -51,11 +51,13 @@ PARTS: Final = ("embed", "pos_embed", *LAYER_PARTS, "final", "logits")
 _ORDER: Final = {part: i for i, part in enumerate(PARTS)}
 
 _SITE = re.compile(
-    r"(?:(?P<model>[A-Za-z_][\w-]*)\.)?(?P<part>[a-z_]+)(?:\[(?P<lag>\d+)\])?(?:@(?P<layer>\d+|\*))?"
+    r"(?:(?P<model>[A-Za-z_][\w-]*)\.)?(?P<part>[a-z_]+)(?:\[(?P<lag>\d+)\])?(?:@(?P<layer>\d+|\*))?",
+    re.ASCII,
 )
-_LLAMA_SCOPE = re.compile(r"L(?P<layer>\d+)(?P<position>R|A|M|TC)")
+_MODEL = re.compile(r"[A-Za-z_][\w-]*", re.ASCII)
+_LLAMA_SCOPE = re.compile(r"L(?P<layer>\d+)(?P<position>R|A|M|TC)", re.ASCII)
 _LLAMA_SCOPE_PART = {"R": "resid_post", "A": "attn_out", "M": "mlp_out", "TC": "mlp_norm"}
-_TRANSFORMER_LENS = re.compile(r"blocks\.(?P<layer>\d+)\.(?P<hook>[\w.]+)")
+_TRANSFORMER_LENS = re.compile(r"blocks\.(?P<layer>\d+)\.(?P<hook>[\w.]+)", re.ASCII)
 _TRANSFORMER_LENS_PART = {
     "hook_resid_pre": "resid_pre",
     "ln1.hook_normalized": "attn_norm",
@@ -111,6 +113,13 @@ class Site:
             raise SiteError(f"Layers count from 0; '{self.part}@{self.layer}' was asked for.")
         if self.lag is not None and self.part != "conv":
             raise SiteError(f"Only 'conv' has lags; '{self.part}[{self.lag}]' was asked for.")
+        if self.lag is not None and self.lag < 0:
+            raise SiteError(f"Lags count back from 0; 'conv[{self.lag}]' was asked for.")
+        if self.model is not None and not _MODEL.fullmatch(self.model):
+            raise SiteError(
+                f"'{self.model}' cannot name a model in a site: use letters, digits, _ and -, "
+                "a letter first."
+            )
 
     @classmethod
     def parse(cls, text: str) -> "Site":
@@ -172,13 +181,20 @@ class Site:
 
 @dataclass(frozen=True, slots=True)
 class SitePattern:
-    """A part at every layer: `mlp_out@*`."""
+    """A part at every layer: `mlp_out@*`; `conv@*` is every lag too, `conv[2]@*` one lag."""
 
     part: str
+    lag: int | None = None
     model: str | None = None
 
     def __str__(self) -> str:
-        return f"{'' if self.model is None else self.model + '.'}{self.part}@*"
+        lag = "" if self.lag is None else f"[{self.lag}]"
+        return f"{'' if self.model is None else self.model + '.'}{self.part}{lag}@*"
+
+    def selects(self, site: Site) -> bool:
+        """Whether the pattern stands for this site, among others."""
+        same_lag = self.lag is None or self.lag == site.lag
+        return (site.part, site.model) == (self.part, self.model) and same_lag
 
 
 def parse_pattern(text: str) -> Site | SitePattern:
@@ -196,12 +212,11 @@ def parse_pattern(text: str) -> Site | SitePattern:
             f"'{text}' is not a site: write part@layer, e.g. 'resid_post@12' or 'mlp_out@*'."
         )
     part, layer, lag, model = match["part"], match["layer"], match["lag"], match["model"]
+    n_lag = None if lag is None else int(lag)
     if layer == "*":
-        Site(part, 0, model=model)  # the part must exist, and exist in layers
-        return SitePattern(part, model)
-    return Site(
-        part, None if layer is None else int(layer), None if lag is None else int(lag), model
-    )
+        Site(part, 0, n_lag, model)  # the part must exist, and exist in layers
+        return SitePattern(part, n_lag, model)
+    return Site(part, None if layer is None else int(layer), n_lag, model)
 
 
 def _parse_foreign(text: str) -> Site | None:
@@ -234,7 +249,7 @@ def expand(patterns: Sequence[str | Site], available: Iterable[Site]) -> tuple[S
         if isinstance(item, Site):
             hits = {item} & known
         else:
-            hits = {s for s in known if s.part == item.part and s.model == item.model}
+            hits = {site for site in known if item.selects(site)}
         if not hits:
             names = [str(s) for s in sorted(known)]
             raise SiteError(f"This model has no site '{item}'.{did_you_mean(str(item), names)}")
