@@ -84,7 +84,7 @@ class AttentionSwitch:
     def take(self) -> Callable[[], None]:
         """Use the open attention until the result is called."""
         if self._users == 0:
-            self._usual = self._hf.config._attn_implementation
+            self._usual = self._hf.config._attn_implementation or "eager"
             self._hf.set_attn_implementation(NAME)
         self._users += 1
         return self._release

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from transformers import PretrainedConfig
 
-from lmscope.core.site import ATTENTION_PARTS, GLOBAL_PARTS, PARTS, Site
+from lmscope.core.site import ATTENTION_PARTS, GLOBAL_PARTS, LAYER_PARTS, Site
 from lmscope.models.layouts import AttentionLayout, MlpLayout
 from lmscope.models.norms import NormStyle
 from lmscope.models.taps import AttentionPart, Out, Tap
@@ -23,6 +23,8 @@ Arrangement = Literal["sequential", "parallel", "post_norm", "mixer"]
 | mixer | none | resid_pre + mixer_out |
 """
 
+STATE_SPACE_PARTS = tuple(p for p in LAYER_PARTS if p == "conv" or p.startswith("ssm_"))
+_NO_STATE = "it has no state-space layers"
 _LOGITS = Out(field="logits")
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 
@@ -85,13 +87,9 @@ class Family:
 
     def why_absent(self, part: str) -> str | None:
         """Why the family has not got a part; None when there is nothing to say."""
-        if part in self.parts or part not in PARTS:
+        if part in self.parts:
             return None
-        if part in self.absent:
-            return self.absent[part]
-        if part.startswith("ssm_") or part == "conv":
-            return "it has no state-space layers"
-        return None
+        return self.absent.get(part, _NO_STATE if part in STATE_SPACE_PARTS else None)
 
 
 def attention_parts(path: str) -> dict[str, Tap]:

@@ -328,10 +328,9 @@ class LanguageModel:
     def _run(self, batch: Batch, now: Pass, *, keep: bool = False) -> Any:
         """The Hugging Face model's result, or None when the pass stopped at its last read."""
         arguments = self._arguments(batch.to(self.device), now, keep=keep)
-        result = None
         with self._wiring.running(now):
-            result = self.hf(**arguments)
-        return result
+            return self.hf(**arguments)
+        return None  # reached: `running` takes in the exception that ends a read
 
     def _arguments(self, batch: Batch, now: Pass, *, keep: bool) -> dict[str, Any]:
         held = batch.cache
@@ -391,3 +390,10 @@ class LanguageModel:
 
 def _pass_on(hidden_states: Tensor, *_args: Any, **_options: Any) -> Tensor:
     return hidden_states
+
+
+def _begins_context(tokenizer: PreTrainedTokenizerBase) -> int | None:
+    for token_id in (tokenizer.bos_token_id, tokenizer.cls_token_id):
+        if isinstance(token_id, int):
+            return token_id
+    return None

@@ -1,249 +1,149 @@
-"""Weights: a model's matrices by what they do, per head and per layer, as views."""
+"""The safetensors files of a model folder: found, checked for truncation, hashed."""
 
-from dataclasses import dataclass
+import hashlib
+import json
+import mmap
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
 
-import torch
-from jaxtyping import Float
-from torch import Tensor, nn
-from transformers.pytorch_utils import Conv1D
+from lmscope.core.errors import ArtifactError, ModelError
+from lmscope.core.files import write_text
 
-from lmscope.core.errors import ModelError
-from lmscope.core.site import GLOBAL_PARTS, Site
-from lmscope.models.family import Family
-from lmscope.models.layouts import Fused, Separate
-from lmscope.models.norms import NormStyle
-from lmscope.models.taps import Body
+_CACHE_FROM_BYTES = 256 * 1024**2
+"""Smaller weights hash in well under a second: nothing is remembered of them."""
 
 
-@dataclass(frozen=True)
-class AttentionWeights:
-    """One layer's attention: `q = x W_Q + b_Q` per head, `attn = sum over heads of z W_O + b_O`.
+class StoredTensor(NamedTuple):
+    """Where one tensor lies: bytes `start` to `stop` of `path`."""
 
-    Attributes:
-        W_Q, W_K, W_V: Input matrices; keys and values may have fewer heads.
-        b_Q, b_K, b_V: Their biases, where there are any.
-        W_O, b_O: The output matrix and bias. What is added to the stream is this, or what the
-            norm `attn_out` of the family makes of it.
-        scale: What scores are multiplied by.
-        softcap: Scores s become softcap * tanh(s / softcap).
-        window: How far back a position attends; None for any distance.
-        q_norm, k_norm: RMS norms over head_dim, before the rotation.
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    path: Path
+    start: int
+    stop: int
+
+
+def weight_files(folder: Path) -> tuple[Path, ...]:
+    """The safetensors files that Hugging Face loads from the folder: one, or the shards of the index.
+
+    Raises:
+        ModelError: There are none, a shard is missing, or the index cannot be read.
     """
+    single, index = folder / "model.safetensors", folder / "model.safetensors.index.json"
+    if single.is_file():
+        return (single,)
+    if not index.is_file():
+        pickled = next(folder.glob("*.bin"), None)
+        hint = (
+            f"'{pickled.name}' is a pickle, which lmscope does not open; save the model again with "
+            "save_pretrained, which writes safetensors."
+            if pickled
+            else "A model folder holds config.json, model.safetensors and a tokenizer."
+        )
+        raise ModelError(f"'{folder}' has no model.safetensors. {hint}")
+    try:
+        names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+    except (ValueError, KeyError, AttributeError, OSError) as error:
+        raise ModelError(f"'{index}' is damaged: {error}. Fetch the model again.") from None
+    if missing := [name for name in names if not (folder / name).is_file()]:
+        raise ModelError(
+            f"'{folder}' lacks {len(missing)} of {len(names)} weight files, the first being '{missing[0]}'. "
+            "Fetch the model again."
+        )
+    return tuple(folder / name for name in names)
 
-    W_Q: Float[Tensor, "head model head_dim"]
-    W_K: Float[Tensor, "kv_head model head_dim"]
-    W_V: Float[Tensor, "kv_head model head_dim"]
-    W_O: Float[Tensor, "head head_dim model"]
-    b_Q: Float[Tensor, "head head_dim"] | None
-    b_K: Float[Tensor, "kv_head head_dim"] | None
-    b_V: Float[Tensor, "kv_head head_dim"] | None
-    b_O: Float[Tensor, "model"] | None
-    scale: float
-    softcap: float | None
-    window: int | None
-    q_norm: "NormWeights | None"
-    k_norm: "NormWeights | None"
 
-    def kv_head(self, head: int) -> int:
-        """The key and value head that a query head uses."""
-        return head // (self.W_Q.shape[0] // self.W_K.shape[0])
+def stored_tensors(path: Path) -> tuple[StoredTensor, ...]:
+    """The tensors of one safetensors file, from its header.
 
-
-@dataclass(frozen=True)
-class MlpWeights:
-    """One feed-forward layer: `(act(x W_gate + b_gate) * (x W_in + b_in)) W_out + b_out`.
-
-    Without a gate: `act(x W_in + b_in) W_out + b_out`.
+    Raises:
+        ModelError: The file is truncated or no safetensors file.
     """
+    size = path.stat().st_size
+    try:
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            if not 2 <= length <= size - 8:
+                raise ValueError("its header is cut off")
+            header: dict[str, Any] = json.loads(file.read(length))
+        header.pop("__metadata__", None)
+        tensors = tuple(
+            StoredTensor(
+                name=name,
+                dtype=field["dtype"],
+                shape=tuple(field["shape"]),
+                path=path,
+                start=8 + length + field["data_offsets"][0],
+                stop=8 + length + field["data_offsets"][1],
+            )
+            for name, field in header.items()
+        )
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ModelError(
+            f"'{path}' is no whole safetensors file: {error}. Fetch the model again."
+        ) from None
+    end = max((tensor.stop for tensor in tensors), default=8 + length)
+    if end != size:
+        raise ModelError(
+            f"'{path}' is damaged: it has {size:,} bytes where its header says {end:,}. Fetch the model again."
+        )
+    return tensors
 
-    W_in: Float[Tensor, "model hidden"]
-    W_out: Float[Tensor, "hidden model"]
-    W_gate: Float[Tensor, "model hidden"] | None
-    b_in: Float[Tensor, "hidden"] | None
-    b_out: Float[Tensor, "model"] | None
-    b_gate: Float[Tensor, "hidden"] | None
 
+def weights_hash(folder: Path, cache: Path | None = None) -> str:
+    """The name of a model's weights: SHA-256 over its tensors, 64 hex digits.
 
-@dataclass(frozen=True)
-class NormWeights:
-    """One norm, applied by calling it: `normalised(x) * gain + bias`.
+    Tensors come in the order of their names; of each, `name NUL dtype NUL shape NUL` (the shape as
+    `576,1536`), then its bytes as stored. So sharding, file names, the order within files and header
+    metadata do not count, while names, number formats and values do. Reads every byte once (about
+    one second a GB).
 
-    Attributes:
-        style: Layer or RMS norm.
-        gain: What the normalised value is multiplied by (Gemma's 1 + w already summed).
-        bias: What is added then.
-        eps: What keeps the division finite.
-        module: The module that holds it.
+    Args:
+        folder: A Hugging Face folder.
+        cache: Where hashes of large weights are remembered by path, size and time of change; None
+            always reads.
+
+    Raises:
+        ModelError: There are no weights, or a file is truncated.
     """
-
-    style: NormStyle
-    gain: Float[Tensor, "width"]
-    bias: Float[Tensor, "width"] | None
-    eps: float
-    module: nn.Module
-
-    def __call__(self, x: Float[Tensor, "*batch width"]) -> Float[Tensor, "*batch width"]:
-        """The norm of x."""
-        return self.module(x)
-
-
-class Weights:
-    """The weights of one model; every tensor is a view of the model's own unless said otherwise."""
-
-    def __init__(self, body: Body, family: Family) -> None:
-        self._body = body
-        self._family = family
-
-    @property
-    def W_E(self) -> Float[Tensor, "vocab model"]:  # noqa: N802 (the field's name)
-        """Token embeddings as stored; the site `embed` holds them times `embed_scale`."""
-        return _weight(self._body.hf.get_input_embeddings())
-
-    @property
-    def embed_scale(self) -> float:
-        """What token embeddings are multiplied by (Gemma: about the root of d_model)."""
-        scale = getattr(self._body.hf.get_input_embeddings(), "embed_scale", 1.0)
-        return float(scale)
-
-    @property
-    def W_U(self) -> Float[Tensor, "model vocab"]:  # noqa: N802
-        """The unembedding: logits are `x W_U + b_U`, softcapped, x being `final`.
-
-        In encoders x is what the head's own transform makes of `final`.
-        """
-        return _matrix(self._head())
-
-    @property
-    def b_U(self) -> Float[Tensor, "vocab"] | None:  # noqa: N802
-        """The unembedding's bias."""
-        return _bias(self._head())
-
-    @property
-    def logit_softcap(self) -> float | None:
-        """Logits l become logit_softcap * tanh(l / logit_softcap)."""
-        return getattr(self._body.hf.config, "final_logit_softcapping", None)
-
-    def norm(self, place: str, layer: int | None = None) -> NormWeights:
-        """The norm at a place of the family's table `norms`.
-
-        Args:
-            place: `attn_norm` and `mlp_norm` (before the attention and the feed-forward layer),
-                `final`; in some families `attn_out` and `mlp_out` (what these pass before they
-                are added), `resid_mid` and `resid_post` (what the sum passes), `embed`.
-            layer: The layer; None for `final` and `embed`.
-
-        Raises:
-            ModelError: The family has no norm there.
-        """
-        if place not in self._family.norms:
-            known = ", ".join(self._family.norms) or "none"
-            raise ModelError(f"{self._family.name} has no norm at '{place}'. Norms: {known}.")
-        site = Site(place, None if place in GLOBAL_PARTS else layer)
-        return self._norm(self._body.find(site, self._family.norms[place]))
-
-    def attention(self, layer: int) -> AttentionWeights:
-        """One layer's attention.
-
-        Raises:
-            ModelError: The family has no attention.
-        """
-        layout, block = self._family.attention, self._body.blocks[layer]
-        if layout is None:
-            raise ModelError(f"{self._family.name} has no attention, so it has no such weights.")
-        config, attention = self._body.hf.config, block.get_submodule(layout.path)
-        n_heads: int = config.num_attention_heads
-        split = _separate if isinstance(layout.inputs, Separate) else _fused
-        (w_q, b_q), (w_k, b_k), (w_v, b_v) = split(attention, layout.inputs, n_heads, config)
-        output = block.get_submodule(layout.output)
-        norms = [self._norm(attention.get_submodule(p)) for p in layout.head_norms or ()]
-        return AttentionWeights(
-            W_Q=w_q,
-            W_K=w_k,
-            W_V=w_v,
-            W_O=_matrix(output).unflatten(0, (n_heads, -1)),
-            b_Q=b_q,
-            b_K=b_k,
-            b_V=b_v,
-            b_O=_bias(output),
-            scale=float(getattr(attention, "scaling", w_q.shape[-1] ** -0.5)),
-            softcap=getattr(config, "attn_logit_softcapping", None),
-            window=getattr(attention, "sliding_window", None),
-            q_norm=norms[0] if norms else None,
-            k_norm=norms[1] if norms else None,
-        )
-
-    def mlp(self, layer: int) -> MlpWeights:
-        """One layer's feed-forward weights.
-
-        Raises:
-            ModelError: The family has no feed-forward layer.
-        """
-        layout, block = self._family.mlp, self._body.blocks[layer]
-        if layout is None:
-            raise ModelError(f"{self._family.name} has no feed-forward layer.")
-        into, out = block.get_submodule(layout.into), block.get_submodule(layout.out)
-        gate = None if layout.gate is None else block.get_submodule(layout.gate)
-        return MlpWeights(
-            W_in=_matrix(into),
-            W_out=_matrix(out),
-            W_gate=None if gate is None else _matrix(gate),
-            b_in=_bias(into),
-            b_out=_bias(out),
-            b_gate=None if gate is None else _bias(gate),
-        )
-
-    def _norm(self, module: nn.Module) -> NormWeights:
-        style = self._family.norm
-        return NormWeights(style, style.gain(module), style.bias(module), style.eps(module), module)
-
-    def _head(self) -> nn.Module:
-        head = self._body.hf.get_output_embeddings()
-        if head is None:
-            raise ModelError("This model has no language-model head, so it has no unembedding.")
-        return head
+    files = weight_files(folder)
+    note = _note_of(files, cache) if cache else None
+    if note and note.is_file():
+        return note.read_text(encoding="utf-8").strip()
+    tensors = sorted(tensor for path in files for tensor in stored_tensors(path))
+    digest = hashlib.sha256()
+    for tensor, content in _contents(tensors):
+        shape = ",".join(map(str, tensor.shape))
+        digest.update(f"{tensor.name}\0{tensor.dtype}\0{shape}\0".encode())
+        digest.update(content)
+    result = digest.hexdigest()
+    if note:
+        write_text(note, result)
+    return result
 
 
-HeadMatrices = list[tuple[Tensor, Tensor | None]]
+def _contents(tensors: list[StoredTensor]) -> Iterator[tuple[StoredTensor, memoryview]]:
+    """Each tensor with its bytes; files stay mapped for the tensors that share them."""
+    maps: dict[Path, mmap.mmap] = {}
+    try:
+        for tensor in tensors:
+            if tensor.path not in maps:
+                with tensor.path.open("rb") as file:
+                    maps[tensor.path] = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            with memoryview(maps[tensor.path])[tensor.start : tensor.stop] as content:
+                yield tensor, content
+    except OSError as error:
+        raise ArtifactError(f"The weights cannot be read: {error}.") from error
+    finally:
+        for mapped in maps.values():
+            mapped.close()
 
 
-def _separate(attention: nn.Module, paths: Separate, n_heads: int, config: object) -> HeadMatrices:
-    n_kv_heads: int = getattr(config, "num_key_value_heads", None) or n_heads
-    found: HeadMatrices = []
-    for path, heads in ((paths.query, n_heads), (paths.key, n_kv_heads), (paths.value, n_kv_heads)):
-        module = attention.get_submodule(path)
-        matrix, bias = _matrix(module).unflatten(1, (heads, -1)), _bias(module)
-        found.append(
-            (matrix.transpose(0, 1), None if bias is None else bias.unflatten(0, (heads, -1)))
-        )
-    return found
-
-
-def _fused(attention: nn.Module, layout: Fused, n_heads: int, _config: object) -> HeadMatrices:
-    module = attention.get_submodule(layout.path)
-    shape, kind = ((3, n_heads, -1), 1) if layout.kind_first else ((n_heads, 3, -1), 2)
-    matrices, bias = _matrix(module).unflatten(1, shape), _bias(module)
-    biases = None if bias is None else bias.unflatten(0, shape)
-    return [
-        (
-            matrices.select(kind, i).transpose(0, 1),
-            None if biases is None else biases.select(kind - 1, i),
-        )
-        for i in range(3)
-    ]
-
-
-def _matrix(module: nn.Module) -> Float[Tensor, "read write"]:
-    """A linear module's weight as inputs by outputs; GPT-2's Conv1D stores it so already."""
-    weight = _weight(module)
-    return weight if isinstance(module, Conv1D) else weight.T
-
-
-def _weight(module: nn.Module) -> Tensor:
-    weight = module.weight
-    assert isinstance(weight, torch.Tensor)
-    return weight
-
-
-def _bias(module: nn.Module) -> Tensor | None:
-    bias = getattr(module, "bias", None)
-    return bias if isinstance(bias, torch.Tensor) else None
+def _note_of(files: tuple[Path, ...], cache: Path) -> Path | None:
+    """The file that remembers the hash of exactly these files; None when they are small."""
+    states = [(str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns) for path in files]
+    if sum(size for _, size, _ in states) < _CACHE_FROM_BYTES:
+        return None
+    return cache / "hashes" / hashlib.sha256(json.dumps(states).encode()).hexdigest()[:32]
