@@ -31,7 +31,7 @@ N_PARTS = 2
 """Documents a book is cut into."""
 BOOKS_SOURCE = "classic-books-markdown"
 ECONOMICS_SOURCE = "osbooks-principles-economics-bundle"
-ECONOMICS_GROUP = "OpenStax: Principles of Economics"
+ECONOMICS_GROUP = "OpenStax: Principles of Economics 3e"
 
 WORKS = """
 A Study in Scarlet | Arthur Conan Doyle 1930
