@@ -95,7 +95,12 @@ def _sync(path: Path) -> None:
         os.close(handle)
 
 
+def disk_is_full(error: OSError) -> bool:
+    """Whether writing failed because no space, or no quota, is left."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
 def _reason(path: Path, error: OSError) -> str:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if disk_is_full(error):
         return f"The disk is full: '{path}' was not written and nothing before it was lost. Free space and resume."
     return f"'{path}' cannot be written: {error.strerror or error}."
