@@ -59,18 +59,22 @@ class JumpReLU(Config):
 
     Numbers are in the paper's units, in which activations have a mean square norm of 1; the
     objective converts them to training units.
+
+    Differs: bandwidth and initial threshold are 0.001 in the paper, for billions of tokens. Over
+    the few million of a short run thresholds then hardly move, so 0.05 is the default.
     """
 
     kind: Literal["jumprelu"] = "jumprelu"
-    l0_coefficient: Annotated[float, Field(ge=0.0)] = 1e-3
+    l0_coefficient: Annotated[float, Field(ge=0.0)] = 2e-3
     """Weight of the penalty against the squared error summed over the width."""
     target_l0: Positive | None = None
     """If given, the penalty is (L0 of the batch / target - 1)^2 instead of L0."""
     warmup_fraction: Fraction = 0.05
     """Fraction of the optimiser steps over which the coefficient rises from 0."""
-    bandwidth: Positive = 1e-3
+    bandwidth: Positive = 0.05
     """Width of the rectangle in which the threshold feels a gradient."""
-    initial_threshold: Positive = 1e-3
+    initial_threshold: Positive = 0.05
+    """Every threshold at the start."""
 
 
 Sparsity = Annotated[ReLU | TopK | BatchTopK | JumpReLU, Field(discriminator="kind")]

@@ -1,7 +1,7 @@
 """Where a dictionary's training starts."""
 
 from math import sqrt
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Generator, Tensor, nn
@@ -11,6 +11,7 @@ from lmscope.dictionaries.config import DictionaryConfig, Initialisation
 from lmscope.dictionaries.dictionary import Dictionary
 
 
+@runtime_checkable
 class SiteScale(Protocol):
     """What initialisation asks about the activations of a site."""
 

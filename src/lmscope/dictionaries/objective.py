@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from math import sqrt
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float
@@ -43,6 +43,7 @@ Inlier = Callable[[Site, Tensor], Tensor]
 """Which rows of a site's activations `[token, width]` are no outliers."""
 
 
+@runtime_checkable
 class SiteBatch(Protocol):
     """Activations of several sites at the same tokens."""
 

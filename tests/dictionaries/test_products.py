@@ -1,0 +1,120 @@
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lmscope.dictionaries.products import (
+    decode_rows,
+    keep_places,
+    keep_rows,
+    linear,
+    sparse_autoencode,
+)
+from lmscope.dictionaries.sparsity import batchtopk, batchtopk_places, topk, topk_sparse
+
+
+def weights(seed, n_tokens, d_read, d_write, n_latents, dtype=torch.float64):
+    generator = torch.Generator().manual_seed(seed)
+    shapes = [(n_tokens, d_read), (n_latents, d_read), (n_latents,), (n_latents, d_write)]
+    return [torch.randn(s, generator=generator, dtype=dtype).requires_grad_() for s in shapes]
+
+
+def dense(kind, x, W_enc, b_enc, W_dec, k):
+    """What everyone writes first: every product dense, gradients by autograd."""
+    pre = x @ W_enc.T + b_enc
+    norms = W_dec.detach().norm(dim=1)
+    return (topk if kind == "topk" else batchtopk)(pre, norms, k) @ W_dec
+
+
+def fast(kind, x, W_enc, b_enc, W_dec, k):
+    norms = W_dec.detach().norm(dim=1)
+
+    def select(pre):
+        if kind == "topk":
+            return keep_rows(topk_sparse(pre, norms, k).indices)
+        return keep_places(batchtopk_places(pre, norms, k), *pre.shape)
+
+    return sparse_autoencode(x, W_enc, b_enc, W_dec, select)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.sampled_from(["topk", "batchtopk"]),
+    st.integers(0, 2**31),
+    st.integers(0, 7),
+    st.integers(1, 5),
+    st.integers(1, 5),
+    st.integers(1, 9),
+    st.data(),
+)
+def test_outputs_and_gradients_equal_dense_autograd(kind, seed, n, d_read, d_write, f, data):
+    k = data.draw(st.integers(1, f))
+    inputs = weights(seed, n, d_read, d_write, f)
+    again = [t.detach().clone().requires_grad_() for t in inputs]
+    incoming = torch.randn(n, d_write, dtype=torch.float64)
+    expected, found = dense(kind, *inputs, k), fast(kind, *again, k).output
+    torch.testing.assert_close(found, expected)
+    expected.backward(incoming)
+    found.backward(incoming)
+    for one, other in zip(inputs, again, strict=True):
+        torch.testing.assert_close(other.grad, one.grad)
+
+
+@pytest.mark.parametrize("kind", ["topk", "batchtopk"])
+def test_gradients_pass_gradcheck(kind):
+    inputs = weights(3, 4, 3, 2, 6)
+    # Small changes do not alter the selection, so finite differences see the exact gradient.
+    assert torch.autograd.gradcheck(lambda *t: fast(kind, *t, 2).output, inputs, eps=1e-7)
+    assert torch.autograd.gradcheck(
+        lambda *t: fast(kind, *t, 2).values, inputs[:3] + inputs[3:], eps=1e-7
+    )
+
+
+def test_float32_agrees_with_dense_autograd():
+    inputs = weights(1, 300, 24, 24, 200, torch.float32)
+    again = [t.detach().clone().requires_grad_() for t in inputs]
+    dense("topk", *inputs, 8).square().sum().backward()
+    fast("topk", *again, 8).output.square().sum().backward()
+    for one, other in zip(inputs, again, strict=True):
+        torch.testing.assert_close(other.grad, one.grad, rtol=1e-4, atol=1e-3 * one.grad.std())
+
+
+def test_two_runs_give_equal_bits():
+    def run():
+        inputs = weights(5, 256, 24, 24, 100, torch.float32)
+        output = fast("topk", *inputs, 8).output
+        output.square().sum().backward()
+        return [output, *(t.grad for t in inputs)]
+
+    assert all(torch.equal(one, other) for one, other in zip(run(), run(), strict=True))
+
+
+def test_no_dense_gradient_is_formed():
+    x, W_enc, b_enc, W_dec = weights(2, 128, 4, 4, 500, torch.float32)
+    output = fast("topk", x, W_enc, b_enc, W_dec, 2).output
+    with torch.profiler.profile(profile_memory=True) as profile:
+        output.sum().backward()
+    largest = max(abs(event.cpu_memory_usage) for event in profile.events())
+    assert 0 < largest < 128 * 500 * 4  # bytes of one [token, latent] array
+
+
+def test_the_fast_product_equals_torchs():
+    x, weight, bias, _ = weights(7, 33, 40, 1, 50, torch.float32)
+    with torch.no_grad():
+        torch.testing.assert_close(linear(x, weight, bias), x @ weight.T + bias)
+        nested = x.view(3, 11, 40)
+        torch.testing.assert_close(linear(nested, weight, bias), nested @ weight.T + bias)
+
+
+def test_the_product_keeps_gradients_where_they_are_wanted():
+    x, weight, bias, _ = weights(7, 3, 4, 1, 5, torch.float32)
+    linear(x, weight.detach(), bias.detach()).sum().backward()
+    torch.testing.assert_close(x.grad, weight.detach().sum(0).expand(3, 4))
+
+
+def test_decoding_rows_sums_rows_times_values():
+    # Token 0: 2 * row 1 + 3 * row 0. Token 1: a value of 0 adds nothing.
+    W_dec = torch.tensor([[1.0, 0.0], [0.0, 10.0], [7.0, 7.0]])
+    indices, values = torch.tensor([[1, 0], [2, 1]]), torch.tensor([[2.0, 3.0], [0.0, 1.0]])
+    assert decode_rows(indices, values, W_dec).tolist() == [[3.0, 20.0], [0.0, 10.0]]
+    assert decode_rows(indices[:0], values[:0], W_dec).shape == (0, 2)
