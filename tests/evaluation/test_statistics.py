@@ -70,6 +70,13 @@ def test_sums_over_other_contexts_are_refused():
         ContextSums(3, 2) + ContextSums(4, 2)
 
 
+def test_contexts_without_a_count_are_left_out():
+    sums = _sums([0, 2], [0, 1], n=torch.ones(2), v=torch.tensor([5.0, 7.0]))
+    assert sums.nonempty("n").columns["v"].tolist() == [[5, 0], [0, 7]]
+    with pytest.raises(DataError, match="Not one of 3 contexts"):
+        sums.nonempty("absent")
+
+
 def test_no_context_is_refused():
     with pytest.raises(DataError, match="at least one context"):
         ContextSums(0)
@@ -159,7 +166,8 @@ def test_intervals_cover_the_truth_about_as_often_as_they_say():
 def test_centred_square_equals_a_naive_two_pass_loop(n, offset, seed):
     y = np.random.default_rng(seed).normal(size=(n, 3)) + offset
     naive = sum(((row - y.mean(axis=0)) ** 2).sum() for row in y)
-    quick = centred_square(np.array([(y**2).sum()]), y.sum(axis=0)[None], np.array([float(n)]))
+    total = y.sum(axis=0)[None]
+    quick = centred_square(np.array([(y**2).sum()]), total, np.array([float(n)]), total / n)
     assert np.isclose(quick[0], naive, rtol=1e-6)
 
 

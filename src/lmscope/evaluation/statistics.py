@@ -19,7 +19,7 @@ from lmscope.core.rng import numpy_generator
 
 
 class Estimate(Config):
-    """A number with the percentile interval of a bootstrap over contexts (efron1993bootstrap)."""
+    """A number with the percentile interval of a bootstrap over contexts (efron1979bootstrap)."""
 
     value: float
     """The figure on all contexts, not a mean over resamples."""
@@ -63,9 +63,9 @@ class ContextSums:
 
     def add(
         self,
-        context: Int[Tensor, " token"],
-        bucket: Int[Tensor, " token"],
-        values: Mapping[str, Float[Tensor, " token"] | Float[Tensor, "token width"]],
+        context: Int[Tensor, "token"],
+        bucket: Int[Tensor, "token"],
+        values: Mapping[str, Float[Tensor, "token"] | Float[Tensor, "token width"]],
     ) -> None:
         """Add tokens.
 
@@ -85,6 +85,22 @@ class ContextSums:
                 name, np.zeros((self.n_contexts, self.n_buckets, *value.shape[1:]))
             )
             column.reshape(-1, *value.shape[1:])[rows] += sums.cpu().numpy()
+
+    def nonempty(self, name: str) -> "ContextSums":
+        """The contexts whose column `name` is not all 0: where something was counted.
+
+        Raises:
+            DataError: There is no such context.
+        """
+        counted = self.columns.get(name, np.zeros((self.n_contexts, 1))).any(axis=1)
+        if not counted.any():
+            raise DataError(
+                f"Not one of {self.n_contexts} contexts holds a token that counts: every one is "
+                "padding, special, first in its context or an outlier; give other text."
+            )
+        kept = ContextSums(int(counted.sum()), self.n_buckets)
+        kept.columns = {name: column[counted] for name, column in self.columns.items()}
+        return kept
 
     def __add__(self, other: "ContextSums") -> "ContextSums":
         if (self.n_contexts, self.n_buckets) != (other.n_contexts, other.n_buckets):
@@ -122,7 +138,7 @@ class Resamples:
         chosen = column.sum(axis=1) if bucket is None else column[:, bucket]
         return self._weights @ chosen
 
-    def estimate(self, values: Float64[np.ndarray, " resample"]) -> Estimate | None:
+    def estimate(self, values: Float64[np.ndarray, "resample"]) -> Estimate | None:
         """The figure of row 0 with its percentile interval; None where it is undefined (0 / 0)."""
         value, resampled = float(values[0]), values[1:]
         if not np.isfinite(value):
@@ -155,16 +171,20 @@ def ratio(numerator: NDArray[np.float64], denominator: NDArray[np.float64]) -> N
 
 
 def centred_square(
-    square: NDArray[np.float64], vector: NDArray[np.float64], n: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """The sum of squared distances to the mean, `sum ||y||^2 - ||sum y||^2 / n`, of each resample.
+    square: Float64[np.ndarray, "resample"],
+    vector: Float64[np.ndarray, "resample width"],
+    n: Float64[np.ndarray, "resample"],
+    mean: Float64[np.ndarray, "resample width"],
+) -> Float64[np.ndarray, "resample"]:
+    """The sum of squared distances to `mean`, of each resample.
 
     Args:
-        square: `[resample]` sums of ||y||^2.
-        vector: `[resample, width]` sums of y.
-        n: `[resample]` counts of y.
+        square: Sums of ||y||^2.
+        vector: Sums of y.
+        n: Counts of y.
+        mean: Where from; `vector / n` gives the variance times n.
     """
-    return square - ratio(np.square(vector).sum(axis=-1), n)
+    return square - 2 * (mean * vector).sum(-1) + n * np.square(mean).sum(-1)
 
 
 def position_edges(context_length: int) -> tuple[int, ...]:
