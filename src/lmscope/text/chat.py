@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, runtime_checkable
 
 from lmscope.core.errors import DataError, did_you_mean
 from lmscope.text.document import ROLES, Document, Span
@@ -13,6 +13,7 @@ _MARK: Final = "\ue000{}\ue001"
 """Stands in for a message's content while the template shows where it puts it."""
 
 
+@runtime_checkable
 class ChatTokenizer(Protocol):
     """A tokenizer with a chat template."""
 

@@ -71,7 +71,7 @@ class Contexts:
         *,
         bos_id: int | None,
         max_tokens: int | None = None,
-        style: Style = "packed",
+        style: Style | str = "packed",
         drop_tail: bool = False,
     ) -> None:
         """Plan the contexts; nothing is read yet.
@@ -97,7 +97,7 @@ class Contexts:
         if style not in get_args(Style):
             raise DataError(f"'{style}' is no style.{did_you_mean(style, get_args(Style))}")
         self.context_length = context_length
-        self.style: Style = style
+        self.style = style
         self._corpus = corpus
         self._tokenizer = tokenizer
         self._bos_id = bos_id

@@ -24,13 +24,14 @@ SAMPLE: Final = Path(__file__).parent / "sample" / "documents.jsonl.zst"
 """The bundled sample; LICENSE.md beside it names every work."""
 
 
-class Corpus:
+class Corpus(DocumentSource):
     """Text to read: documents in a fixed order, streamed, never all in memory.
 
     A corpus is a value: reading it twice gives the same documents, and `fingerprint` names them.
     """
 
     def __init__(self, source: DocumentSource) -> None:
+        self.name = source.name
         self._source = source
         self._fingerprint: str | None = None
 
@@ -67,7 +68,7 @@ class Corpus:
             if column is not None and address.column not in (None, column):
                 raise DataError(f"'{source}' and column='{column}' name two columns: give one.")
             chosen = reader or TextColumn(address.column or column or "text")
-            return cls(HubSource(address, chosen, revision))
+            return cls(HubSource(source, address, chosen, revision))
         if revision is not None:
             raise DataError(f"'{source}' has no revisions: only hf: datasets do.")
         chosen = reader or TextColumn(column or "text")
@@ -87,11 +88,6 @@ class Corpus:
 
     def __repr__(self) -> str:
         return f"Corpus({self.name!r})"
-
-    @property
-    def name(self) -> str:
-        """What the corpus was opened as; the sides of a split say so."""
-        return self._source.name
 
     @property
     def fingerprint(self) -> str:
@@ -134,7 +130,11 @@ class Corpus:
                 "e.g. 0.1."
             )
         train, held_out = (
-            Corpus(SplitSource(self, side, held_out_fraction, seed))
+            Corpus(
+                SplitSource(
+                    f"{self.name} ({side.replace('_', ' ')})", self, side, held_out_fraction, seed
+                )
+            )
             for side in ("train", "held_out")
         )
         return train, held_out
@@ -146,7 +146,7 @@ class Corpus:
         *,
         bos_id: int | None,
         max_tokens: int | None = None,
-        style: Style = "packed",
+        style: Style | str = "packed",
         drop_tail: bool = False,
     ) -> Contexts:
         """The corpus as token sequences of one length; see `Contexts`."""
@@ -162,18 +162,14 @@ class Corpus:
 
 
 @dataclass(frozen=True)
-class SplitSource:
+class SplitSource(DocumentSource):
     """One side of a split: the documents whose group's hash falls into it."""
 
+    name: str
     whole: DocumentSource
     side: Literal["train", "held_out"]
     held_out_fraction: float
     seed: int
-
-    @property
-    def name(self) -> str:
-        """The whole's name and the side."""
-        return f"{self.whole.name} ({self.side.replace('_', ' ')})"
 
     @property
     def fingerprint(self) -> str:

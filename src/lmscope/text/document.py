@@ -1,9 +1,10 @@
 """Document: one text that stays whole, and what gives documents."""
 
 import hashlib
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final
 
 ROLES: Final = {"system": 0, "user": 1, "assistant": 2, "tool": 3}
 """Numbers of the roles that chat messages have; -1 is text that nobody said (mark-up, plain text)."""
@@ -47,22 +48,23 @@ class Document:
     spans: tuple[Span, ...] = ()
 
 
-class DocumentSource(Protocol):
-    """Where documents come from; every call of `documents` gives the same ones in the same order."""
+class DocumentSource(ABC):
+    """Where documents come from; every call of `documents` gives the same ones in the same order.
+
+    Attributes:
+        name: What a person calls the source, for messages.
+    """
+
+    name: str
 
     @property
-    def name(self) -> str:
-        """What a person calls the source, for messages."""
-        ...
-
-    @property
+    @abstractmethod
     def fingerprint(self) -> str:
         """Hex digits that change when any document or their order changes."""
-        ...
 
+    @abstractmethod
     def documents(self) -> Iterator[Document]:
         """The documents, one after the other."""
-        ...
 
 
 def text_key(text: str) -> str:

@@ -7,13 +7,13 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 from lmscope.core.errors import DataError
-from lmscope.text.document import Document
+from lmscope.text.document import Document, DocumentSource
 from lmscope.text.rows import RowReader
 from lmscope.text.sources import digest
 
 _ADDRESS = re.compile(
     r"hf:(?P<name>[\w.-]+(?:/[\w.-]+)?)(?:@(?P<config>[\w.-]+))?"
-    r"(?::(?P<split>[\w.\[\]%-]+)(?::(?P<column>[\w.-]+))?)?"
+    r"(?::(?P<split>[\w.-]+)(?::(?P<column>[\w.-]+))?)?"
 )
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
@@ -43,24 +43,20 @@ class HubAddress(NamedTuple):
 
 
 @dataclass(frozen=True)
-class HubSource:
+class HubSource(DocumentSource):
     """One split of a dataset, read over the network row by row; nothing is stored.
 
     Attributes:
+        name: The address, as a person writes it.
         address: Name, configuration, split.
         reader: Makes documents of rows.
         revision: A commit, branch or tag; None is the newest, whose commit then is looked up.
     """
 
+    name: str
     address: HubAddress
     reader: RowReader
     revision: str | None = None
-
-    @property
-    def name(self) -> str:
-        """The address, as it is written."""
-        config = f"@{self.address.config}" if self.address.config else ""
-        return f"hf:{self.address.name}{config}:{self.address.split}"
 
     @cached_property
     def commit(self) -> str:

@@ -1,6 +1,6 @@
 """Where documents go in rows of one length: back to back, or each in rows of its own."""
 
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Int, Int8
@@ -12,6 +12,7 @@ Style = Literal["packed", "encoder"]
 """`packed`: documents back to back (decoders); `encoder`: `[CLS] x [SEP]`, never packed."""
 
 
+@runtime_checkable
 class Packing(Protocol):
     """Puts tokenised documents into a store and says which part of it each row shows."""
 

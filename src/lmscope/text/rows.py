@@ -2,12 +2,13 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from lmscope.core.errors import DataError, did_you_mean
 from lmscope.text.document import Document, Span, text_key
 
 
+@runtime_checkable
 class RowReader(Protocol):
     """Makes a Document of a row."""
 

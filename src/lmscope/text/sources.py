@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from lmscope.core.errors import DataError, did_you_mean
 from lmscope.core.files import sha256_file
-from lmscope.text.document import Document, text_key
+from lmscope.text.document import Document, DocumentSource, text_key
 from lmscope.text.lines import read_lines
 from lmscope.text.rows import RowReader, missing_column
 
@@ -28,7 +28,7 @@ _GLOB_MARKS = frozenset("*?[")
 
 
 @dataclass(frozen=True)
-class FileSource:
+class FileSource(DocumentSource):
     """Documents of one or many files, read one after the other in the order of their names.
 
     Attributes:
@@ -67,7 +67,7 @@ class FileSource:
 
 
 @dataclass(frozen=True)
-class MemorySource:
+class MemorySource(DocumentSource):
     """Documents that are already there."""
 
     name: str

@@ -1,7 +1,7 @@
 """TokenStore: a growing flat list of tokens in as few bytes as they need."""
 
 import numpy as np
-from jaxtyping import Int, Int8, Int32
+from jaxtyping import Int8, Int32, Integer
 
 _BLOCK = 1 << 20
 
@@ -20,7 +20,7 @@ class GrowingArray:
     def __len__(self) -> int:
         return self._n
 
-    def append(self, values: Int[np.ndarray, "token"]) -> None:
+    def append(self, values: Integer[np.ndarray, "token"]) -> None:
         """Add values at the end.
 
         Raises:
@@ -39,7 +39,7 @@ class GrowingArray:
             self._n += n
             done += n
 
-    def slice(self, start: int, stop: int) -> Int[np.ndarray, "token"]:
+    def slice(self, start: int, stop: int) -> Integer[np.ndarray, "token"]:
         """A copy of values `start` to `stop`."""
         if not 0 <= start <= stop <= self._n:
             raise IndexError(f"{start}:{stop} of {self._n} values")
@@ -82,7 +82,7 @@ class TokenStore:
         self._document_starts.append(len(self))
 
     def append(
-        self, ids: Int[np.ndarray, "token"], roles: Int8[np.ndarray, "token"] | None = None
+        self, ids: Integer[np.ndarray, "token"], roles: Int8[np.ndarray, "token"] | None = None
     ) -> None:
         """Add tokens to the last document; without roles they have none (-1)."""
         if roles is not None and self._roles is None:
