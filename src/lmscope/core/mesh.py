@@ -39,7 +39,9 @@ class Mesh:
         return self.rank // (self.latent * self.site)
 
     def owned_streams(self, n_streams: int) -> tuple[int, ...]:
-        """The virtual streams of text that this process reads.
+        """The virtual streams of text that this process reads: neighbours, in order.
+
+        So the batches of the ranks, one after the other, are the batch of one process.
 
         Raises:
             RecipeError: The streams cannot be shared evenly.
@@ -49,7 +51,8 @@ class Mesh:
                 f"{n_streams} text streams cannot be shared by {self.data} processes: "
                 "use a data axis that divides them."
             )
-        return tuple(range(self.data_rank, n_streams, self.data))
+        share = n_streams // self.data
+        return tuple(range(self.data_rank * share, (self.data_rank + 1) * share))
 
 
 SINGLE = Mesh()
