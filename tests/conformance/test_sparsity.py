@@ -97,11 +97,11 @@ def test_the_folded_form_gives_equal_outputs(dictionary, x):
 
 
 def test_saving_and_loading_changes_no_bit(dictionary, x, tmp_path):
-    for form in (dictionary, dictionary.fold()):
-        form.save(tmp_path / "dictionary")
-        loaded = Dictionary.load(tmp_path / "dictionary")
+    for name, form in (("training", dictionary), ("folded", dictionary.fold())):
+        form.save(tmp_path / name)
+        loaded = Dictionary.load(tmp_path / name)
         assert loaded.config == form.config
         assert torch.equal(loaded(x), form(x))
         assert all(
-            torch.equal(loaded.state_dict()[name], t) for name, t in form.state_dict().items()
+            torch.equal(loaded.state_dict()[key], value) for key, value in form.state_dict().items()
         )

@@ -18,7 +18,7 @@ from lmscope.models.batch import Batch, Cache, Output
 from lmscope.models.edit import EditFunction
 from lmscope.models.registry import find_family
 from lmscope.models.taps import Body
-from lmscope.models.weights import Weights
+from lmscope.models.weights_view import WeightsView
 from lmscope.models.wiring import Pass, Wiring
 
 SitePatterns = Sequence[str | Site]
@@ -133,9 +133,9 @@ class LanguageModel:
         return self.hf.dtype
 
     @cached_property
-    def weights(self) -> Weights:
+    def weights(self) -> WeightsView:
         """The weights by what they do: per head, per layer, unfused."""
-        return Weights(self._body, self.family)
+        return WeightsView(self._body, self.family)
 
     def sites(self) -> tuple[Site, ...]:
         """Every site of the model, in forward order."""
@@ -393,7 +393,5 @@ def _pass_on(hidden_states: Tensor, *_args: Any, **_options: Any) -> Tensor:
 
 
 def _begins_context(tokenizer: PreTrainedTokenizerBase) -> int | None:
-    for token_id in (tokenizer.bos_token_id, tokenizer.cls_token_id):
-        if isinstance(token_id, int):
-            return token_id
-    return None
+    ids: tuple[Any, ...] = (tokenizer.bos_token_id, tokenizer.cls_token_id)
+    return next((token_id for token_id in ids if token_id is not None), None)

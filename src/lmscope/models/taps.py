@@ -14,7 +14,7 @@ model go on with what the Station returns; the same object means that nothing ch
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -29,6 +29,7 @@ Remove = Callable[[], None]
 """Takes an installed tap away again."""
 
 
+@runtime_checkable
 class Station(Protocol):
     """Who waits at a tap."""
 
@@ -69,6 +70,7 @@ class Body:
         return scope.get_submodule(path)
 
 
+@runtime_checkable
 class Tap(Protocol):
     """One way to a value; a frozen, hashable value itself."""
 
