@@ -20,7 +20,7 @@ from lmscope.dictionaries.objective import DictionaryObjective
 from lmscope.dictionaries.synthetic import mean_max_cosine, plant
 
 SITE = Site.parse("mlp_out@0")
-N_STEPS, PEAK_LR = 1000, 5e-3
+N_STEPS, PEAK_LR = 500, 1e-2
 
 
 @dataclass
@@ -39,14 +39,14 @@ class Statistics:
     [
         ReLU(l1_coefficient=2.0),
         TopK(k=3),
-        BatchTopK(k=3, annealing=KAnnealing(fraction=0.3)),
+        BatchTopK(k=3, annealing=KAnnealing(fraction=0.4)),
         JumpReLU(l0_coefficient=0.03),
     ],
     ids=lambda sparsity: sparsity.kind,
 )
 def test_a_planted_dictionary_is_found(sparsity):
     stream = generator(0, "planted")
-    planted = plant(48, 24, 3.0, stream)
+    planted = plant(40, 24, 2.5, stream)
     sample = planted.sample(4096, stream)
     statistics = Statistics(sample.norm(dim=1).mean().item(), sample.mean(0))
     config = DictionaryConfig(
@@ -54,7 +54,7 @@ def test_a_planted_dictionary_is_found(sparsity):
         writes=(str(SITE),),
         d_read=24,
         d_write=24,
-        n_latents=72,
+        n_latents=80,
         sparsity=sparsity,
     )
     objective = DictionaryObjective.start(
@@ -65,7 +65,7 @@ def test_a_planted_dictionary_is_found(sparsity):
     optimiser = torch.optim.Adam(parameters, lr=PEAK_LR)
     for step in range(N_STEPS):
         optimiser.param_groups[0]["lr"] = PEAK_LR * min(1.0, 3 * (1 - step / N_STEPS))
-        loss = objective.loss(Batch({SITE: planted.sample(256, stream)}), step)
+        loss = objective.loss(Batch({SITE: planted.sample(128, stream)}), step)
         optimiser.zero_grad()
         (loss.sum / loss.weight).backward()
         optimiser.step()

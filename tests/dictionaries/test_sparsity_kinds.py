@@ -8,6 +8,7 @@ from lmscope.dictionaries.config import BatchTopK
 from lmscope.dictionaries.sparsity import (
     above_threshold,
     batchtopk,
+    batchtopk_places,
     encode,
     jumprelu,
     jumprelu_trained,
@@ -76,6 +77,14 @@ def test_batchtopk_equals_a_loop(seed, n_tokens, n_latents, data):
     for t, i in sorted(places, key=lambda p: -score[p])[: n_tokens * k]:
         expected[t, i] = max(0.0, pre[t, i].item())
     assert torch.equal(batchtopk(pre, norms, k), expected)
+
+
+@given(SEEDS, st.integers(1, 5), st.integers(1, 12), st.floats(-1, 5), st.data())
+def test_no_guess_of_a_floor_changes_the_choice(seed, n_tokens, n_latents, floor, data):
+    k = data.draw(st.integers(1, n_latents))
+    pre, norms = random(seed, n_tokens, n_latents)
+    expected = batchtopk_places(pre, norms, k)
+    assert torch.equal(batchtopk_places(pre, norms, k, floor), expected)
 
 
 def test_batchtopk_gives_one_token_what_another_does_not_need():

@@ -1,13 +1,16 @@
 import json
+import shutil
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
 
 from lmscope.core.errors import ArtifactError
-from lmscope.core.files import sha256_file
+from lmscope.dictionaries import storage
 from lmscope.dictionaries.config import TopK
 from lmscope.dictionaries.dictionary import Dictionary
+from lmscope.runs.artifact import write_artifact
 
 
 @pytest.fixture
@@ -16,16 +19,21 @@ def folder(tmp_path, make_dictionary):
     return tmp_path / "one"
 
 
-def edit_head(folder, **changes):
-    head = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps({**head, **changes}))
+def rewrite(folder, kind="dictionary", version=1, **files):
+    """The same artifact, whole, with other content."""
+    contents = {p.name: p.read_bytes() for p in folder.iterdir() if p.name != "manifest.json"}
+    contents |= {name.replace("__", "."): content for name, content in files.items()}
+    shutil.rmtree(folder)
+    with write_artifact(folder, kind, version) as new:
+        for name, content in contents.items():
+            (new / name).write_bytes(content)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
 def test_a_saved_dictionary_loads_bit_equal_and_frozen(tmp_path, make_dictionary, dtype):
     dictionary = make_dictionary(TopK(k=3), d_write=4, skip=True, dtype=dtype)
-    dictionary.save(tmp_path)
-    loaded = Dictionary.load(tmp_path)
+    dictionary.save(tmp_path / "one")
+    loaded = Dictionary.load(tmp_path / "one")
     assert loaded.config == dictionary.config
     assert not any(p.requires_grad for p in loaded.parameters())
     for name, tensor in dictionary.state_dict().items():
@@ -35,12 +43,12 @@ def test_a_saved_dictionary_loads_bit_equal_and_frozen(tmp_path, make_dictionary
 
 def test_saving_twice_gives_equal_bytes(folder, tmp_path, make_dictionary):
     make_dictionary(TopK(k=3), dtype=torch.float32).save(tmp_path / "two")
-    for name in ("config.json", "weights.safetensors", "README.md"):
+    for name in ("config.json", "weights.safetensors", "README.md", "manifest.json"):
         assert (folder / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
 
 
 def test_a_missing_folder_is_named(tmp_path):
-    with pytest.raises(ArtifactError, match="There is no dictionary at"):
+    with pytest.raises(ArtifactError, match="absent"):
         Dictionary.load(tmp_path / "absent")
 
 
@@ -66,35 +74,58 @@ def test_one_changed_byte_is_refused(folder):
         Dictionary.load(folder)
 
 
-def test_a_damaged_config_is_refused(folder):
-    (folder / "config.json").write_text('{"kind": ')
-    with pytest.raises(ArtifactError, match="damaged"):
-        Dictionary.load(folder)
+def test_a_dictionary_is_never_written_over(folder, make_dictionary):
+    with pytest.raises(ArtifactError, match="exists already"):
+        make_dictionary(TopK(k=3)).save(folder)
+
+
+def test_a_full_disk_leaves_nothing_half_written(tmp_path, make_dictionary, monkeypatch):
+    def full(tensors, path):
+        path.write_bytes(b"half")
+        raise SafetensorError("I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr(storage, "save_file", full)
+    with pytest.raises(ArtifactError, match="No space left"):
+        make_dictionary(TopK(k=3)).save(tmp_path / "one")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_newer_format_is_refused(folder):
-    edit_head(folder, format_version=99)
-    with pytest.raises(ArtifactError, match=r"format 99.*update"):
+    rewrite(folder, version=99)
+    with pytest.raises(ArtifactError, match=r"format 99.*upgrade"):
         Dictionary.load(folder)
 
 
 def test_another_kind_of_folder_is_refused(folder):
-    edit_head(folder, kind="atlas")
-    with pytest.raises(ArtifactError, match="dictionary"):
+    rewrite(folder, kind="atlas")
+    with pytest.raises(ArtifactError, match="is a atlas"):
+        Dictionary.load(folder)
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ({"config__json": b'{"reads": '}, "no usable dictionary"),
+        ({"config__json": b"[]"}, r"config\.json is no object"),
+        ({"weights__safetensors": b"nonsense"}, "no usable dictionary"),
+        ({"weights__safetensors": save({"W_enc": torch.zeros(3, 6)})}, "weights lack 'W_dec'"),
+    ],
+)
+def test_content_that_is_no_dictionary_is_refused(folder, files, message):
+    rewrite(folder, **files)
+    with pytest.raises(ArtifactError, match=message):
         Dictionary.load(folder)
 
 
 def test_a_config_with_an_unknown_option_is_refused(folder):
-    head = json.loads((folder / "config.json").read_text())
-    edit_head(folder, dictionary={**head["dictionary"], "n_latnets": 3})
+    values = json.loads((folder / "config.json").read_text())
+    rewrite(folder, config__json=json.dumps({**values, "n_latnets": 3}).encode())
     with pytest.raises(ArtifactError, match="n_latents"):
         Dictionary.load(folder)
 
 
 def test_weights_of_another_shape_are_refused(folder):
-    weights = folder / "weights.safetensors"
-    tensors = load_file(weights)
-    save_file({**tensors, "W_enc": torch.zeros(3, 6)}, weights)
-    edit_head(folder, sha256={"weights.safetensors": sha256_file(weights)})
+    tensors = load_file(folder / "weights.safetensors")
+    rewrite(folder, weights__safetensors=save({**tensors, "W_enc": torch.zeros(3, 6)}))
     with pytest.raises(ArtifactError, match=r"no usable dictionary: 'W_enc' has shape \[3, 6\]"):
         Dictionary.load(folder)

@@ -183,10 +183,10 @@ class Dictionary(nn.Module):
         return Dictionary.from_tensors(config, tensors)
 
     def save(self, path: Path | str) -> None:
-        """Write the native folder: `config.json`, `weights.safetensors`, `README.md`.
+        """Write the native folder: `config.json`, `weights.safetensors`, `README.md`, a manifest.
 
         Raises:
-            ArtifactError: The folder cannot be written.
+            ArtifactError: Something is there already, or the folder cannot be written.
         """
         storage.write(path, self.config, self.state_dict())
 
@@ -195,7 +195,7 @@ class Dictionary(nn.Module):
         """Read a folder that `save` wrote; the dictionary is frozen.
 
         Raises:
-            ArtifactError: The folder is missing, damaged or of a newer format.
+            ArtifactError: The folder is missing, damaged, or of another kind or format.
         """
         config, tensors = storage.read(path)
         try:

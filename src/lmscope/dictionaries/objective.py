@@ -301,7 +301,8 @@ class DictionaryObjective:
 
         def select(pre: Tensor) -> Kept:
             if coupled:
-                return keep_places(batchtopk_places(pre, norms, k), len(pre), n_latents)
+                places = batchtopk_places(pre, norms, k, self._score_floor())
+                return keep_places(places, len(pre), n_latents)
             return keep_rows(topk_sparse(pre, norms, k).indices)
 
         output, values, kept = sparse_autoencode(
@@ -313,6 +314,11 @@ class DictionaryObjective:
         fired = torch.zeros_like(self._fired)
         fired[kept.latent[fires]] = True
         return Attempt(output, x.new_zeros(()), fires.sum(), fired)
+
+    def _score_floor(self) -> float:
+        """A guess of what BatchTopK will not keep: well below what it kept lately."""
+        threshold = self.dictionary.threshold
+        return 0.0 if threshold is None or bool(threshold.isnan()) else 0.7 * threshold.item()
 
     def _attempt_relu(self, x: Tensor, sparsity: ReLU, unit: float, step: int) -> Attempt:
         dictionary = self.dictionary

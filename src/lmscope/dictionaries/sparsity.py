@@ -59,13 +59,25 @@ def batchtopk(
 
 
 def batchtopk_places(
-    pre: Float[Tensor, "token latent"], norms: Float[Tensor, "latent"], k: int
+    pre: Float[Tensor, "token latent"],
+    norms: Float[Tensor, "latent"],
+    k: int,
+    floor: float = 0.0,
 ) -> Int[Tensor, "pair"]:
-    """Flat places, ascending, of the n * k largest positive scores (fewer if fewer are positive)."""
+    """Flat places, ascending, of the n * k largest positive scores (fewer if fewer are positive).
+
+    Args:
+        pre: Pre-activations.
+        norms: Norms of the decoder rows.
+        k: Kept for one token on average.
+        floor: A guess below which no kept score lies. A good one makes the choice faster; no guess
+            changes it.
+    """
     scores = (pre.detach() * norms.detach()).flatten()
-    # Only positive scores can be kept; leaving the others out halves the selection.
-    candidates = (scores > 0).nonzero().squeeze(-1)
     n_kept = len(pre) * k
+    candidates = (scores > max(floor, 0.0)).nonzero().squeeze(-1)
+    if floor > 0 and len(candidates) < n_kept:
+        candidates = (scores > 0).nonzero().squeeze(-1)
     if len(candidates) > n_kept:
         largest = scores[candidates].topk(n_kept, sorted=False).indices
         candidates = candidates[largest.sort().values]

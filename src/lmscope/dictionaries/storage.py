@@ -3,69 +3,58 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Final
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from lmscope.core.errors import ArtifactError, RecipeError
-from lmscope.core.files import atomic_path, sha256_file, write_text
 from lmscope.dictionaries.config import DictionaryConfig
+from lmscope.runs.artifact import read_manifest, write_artifact
 
-KIND = "dictionary"
-FORMAT_VERSION = 1
-_CONFIG, _WEIGHTS, _CARD = "config.json", "weights.safetensors", "README.md"
+KIND: Final = "dictionary"
+FORMAT_VERSION: Final = 1
+CONFIG_FILE: Final = "config.json"
+WEIGHTS_FILE: Final = "weights.safetensors"
+CARD_FILE: Final = "README.md"
 
 
 def write(path: Path | str, config: DictionaryConfig, tensors: Mapping[str, Tensor]) -> None:
-    """Write a folder; the config, which names the weights' hash, comes last and makes it whole.
+    """Write a dictionary as an artifact.
 
     Raises:
-        ArtifactError: The folder cannot be written.
+        ArtifactError: Something is there already, or the folder cannot be written.
     """
-    path = Path(path)
-    with atomic_path(path / _WEIGHTS) as temporary:
+    with write_artifact(path, KIND, FORMAT_VERSION) as folder:
         plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-        save_file(plain, temporary)
-    write_text(path / _CARD, _card(config))
-    head = {
-        "kind": KIND,
-        "format_version": FORMAT_VERSION,
-        "sha256": {_WEIGHTS: sha256_file(path / _WEIGHTS)},
-        "dictionary": config.to_mapping(),
-    }
-    write_text(path / _CONFIG, json.dumps(head, indent=1, sort_keys=True) + "\n")
+        try:
+            save_file(plain, folder / WEIGHTS_FILE)
+        except SafetensorError as error:  # its own error also where the disk is full
+            raise ArtifactError(f"'{path}' cannot be written: {error}.") from error
+        text = json.dumps(config.to_mapping(), indent=1, sort_keys=True) + "\n"
+        (folder / CONFIG_FILE).write_text(text, encoding="utf-8")
+        (folder / CARD_FILE).write_text(_card(config), encoding="utf-8")
 
 
 def read(path: Path | str) -> tuple[DictionaryConfig, dict[str, Tensor]]:
-    """The config and the tensors of a folder.
+    """The config and the tensors of an artifact, every byte checked against its manifest.
 
     Raises:
-        ArtifactError: The folder is missing, damaged, or of a newer format.
+        ArtifactError: The folder is missing, damaged, or of another kind or format.
     """
     path = Path(path)
-    head = _read_head(path)
+    read_manifest(path, KIND, (FORMAT_VERSION,), verify=True)
     try:
-        config = DictionaryConfig.from_mapping(head["dictionary"], f"'{path / _CONFIG}'")
-        expected = head["sha256"][_WEIGHTS]
+        values = json.loads((path / CONFIG_FILE).read_text(encoding="utf-8"))
+        if not isinstance(values, dict):
+            raise ValueError(f"{CONFIG_FILE} is no object")
+        config = DictionaryConfig.from_mapping(values, f"'{path / CONFIG_FILE}'")
+        return config, load_file(path / WEIGHTS_FILE)
     except RecipeError as error:
         raise ArtifactError(str(error)) from None
-    except (KeyError, TypeError):
-        raise ArtifactError(
-            f"'{path / _CONFIG}' lacks a part; save the dictionary again."
-        ) from None
-    weights = path / _WEIGHTS
-    try:
-        if sha256_file(weights) != expected:
-            raise ArtifactError(
-                f"'{weights}' is damaged: it is not the file that '{_CONFIG}' names; copy it again."
-            )
-        return config, load_file(weights)
-    except FileNotFoundError:
-        raise ArtifactError(f"'{weights}' is missing; copy the whole folder.") from None
-    except (OSError, SafetensorError) as error:
-        raise ArtifactError(f"'{weights}' cannot be read: {error}.") from None
+    except (OSError, ValueError, SafetensorError) as error:
+        raise ArtifactError(f"'{path}' holds no usable dictionary: {error}.") from None
 
 
 def check_tensors(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> None:
@@ -89,27 +78,6 @@ def check_tensors(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -
             raise ArtifactError(
                 f"'{name}' is {tensor.dtype}, 'W_enc' {dtype}: one float is needed."
             )
-
-
-def _read_head(path: Path) -> dict[str, Any]:
-    try:
-        head = json.loads((path / _CONFIG).read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError):
-        raise ArtifactError(
-            f"There is no dictionary at '{path}': '{_CONFIG}' is missing."
-        ) from None
-    except (OSError, ValueError) as error:
-        raise ArtifactError(f"'{path / _CONFIG}' is damaged: {error}.") from None
-    if not isinstance(head, dict) or head.get("kind") != KIND:
-        raise ArtifactError(f"'{path / _CONFIG}' describes no dictionary of this project.")
-    version = head.get("format_version")
-    if not isinstance(version, int) or version < 1:
-        raise ArtifactError(f"'{path / _CONFIG}' has no format version; save the dictionary again.")
-    if version > FORMAT_VERSION:
-        raise ArtifactError(
-            f"'{path}' has format {version}, this version reads up to {FORMAT_VERSION}: update lmscope."
-        )
-    return head
 
 
 def _card(config: DictionaryConfig) -> str:
