@@ -1,0 +1,96 @@
+"""`lmscope`: the commands by name, each imported only when it is called."""
+
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
+from typing import Final, NoReturn
+
+from cyclopts import App, Parameter
+
+from lmscope import __version__
+from lmscope.cli import console
+from lmscope.cli.failures import DONE, explain
+
+_EPILOGUE: Final = """Example:
+
+    lmscope train --site resid_post@14 --latents 4608 --tokens 2M
+
+Each command has examples in its --help. Any command takes --debug, with which
+a failure shows its traceback.
+"""
+
+COMMANDS: Final = {
+    "demo": "Train and judge a dictionary on a real model in minutes; the place to start.",
+    "train": "Train sparse dictionaries on the activations of a language model.",
+    "evaluate": "Measure a dictionary on held-out text, another text, or another model.",
+    "models": "List, describe and fetch models.",
+    "runs": "List, show, compare and remove runs.",
+    "doctor": "Check this installation and say what is missing.",
+}
+"""Commands in the order in which help shows them, with one line each."""
+
+app = App(
+    name="lmscope",
+    help="Open language models up: train sparse dictionaries on their activations and judge them.",
+    help_epilogue=_EPILOGUE,
+    help_format="plaintext",
+    version=__version__,
+    default_parameter=Parameter(negative=""),
+    result_action="return_value",
+    suppress_keyboard_interrupt=False,
+)
+for _position, (_name, _help) in enumerate(COMMANDS.items()):
+    app.command(f"lmscope.cli.{_name}:app", name=_name, help=_help, sort_key=_position)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        argv: The words after `lmscope`; absent: those of this process.
+
+    Returns:
+        The exit code: 0 done, 1 failed, 2 usage, 130 interrupted.
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    debug = "--debug" in words
+    words = [word for word in words if word != "--debug"]
+    try:
+        with _termination_interrupts():
+            code = app(words, exit_on_error=False, print_error=False)
+            sys.stdout.flush()
+            return code if isinstance(code, int) else DONE
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the one place that may
+        if debug:
+            traceback.print_exception(error)
+        code, sentence = explain(error)
+        if isinstance(error, BrokenPipeError):
+            console.discard_stdout()
+        if sentence:
+            console.say(sentence)
+        return code
+
+
+@contextmanager
+def _termination_interrupts() -> Iterator[None]:
+    """SIGTERM stops a command as Ctrl-C does, so that locks are released and files stay whole."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _interrupt(_signal: int, _frame: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt("Stopped by SIGTERM.")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,49 @@
+"""What a run found, printed at its end: one table for each dictionary, or one JSON object."""
+
+from typing import Any
+
+from lmscope.cli import console
+from lmscope.jobs.demo import DemoResult
+from lmscope.jobs.reports import health_table, read_health
+from lmscope.runs.run import Run
+
+
+def report_run(run: Run, as_json: bool) -> None:
+    """Print the figures of every dictionary that a run measured to stdout.
+
+    Args:
+        run: A run of `train` or `evaluate`.
+        as_json: One object instead of tables.
+
+    Raises:
+        ArtifactError: A report is damaged.
+    """
+    folder = run.artifacts / "health"
+    reports = {path.name: read_health(path) for path in sorted(folder.glob("[!.]*"))}
+    if not as_json:
+        for name, report in reports.items():
+            console.print_table(health_table(report, name))
+        return
+    trained = run.artifacts / "dictionaries"
+    names = sorted({*reports, *(path.name for path in trained.glob("[!.]*"))})
+    found: dict[str, dict[str, Any]] = {}
+    for name in names:
+        place = {"path": str(trained / name)} if (trained / name).exists() else {}
+        figures = reports[name].headline() if name in reports else {}
+        found[name] = {**place, **figures}
+    console.print_json({"run": str(run.path), "status": run.status, "dictionaries": found})
+
+
+def report_demo(result: DemoResult, as_json: bool) -> None:
+    """Print the demo's table and its telling latents, or its figures as one JSON object."""
+    if as_json:
+        console.print_json(result.to_mapping())
+        return
+    for latent in result.latents:
+        console.print_line(f"\n{latent.headline}")
+        for strip in latent.strips:
+            console.print_rich(strip)
+    console.print_line("")
+    console.print_table(result.table)
+    if result.plots:
+        console.say(f"Plots: {result.plots[0].parent}")

@@ -1,0 +1,42 @@
+"""Which run folder a person means: a path, a folder name, its beginning, or `last`."""
+
+from pathlib import Path
+from typing import Final
+
+from lmscope.core.errors import RunError, did_you_mean
+
+LAST: Final = "last"
+
+
+def find_run(text: str, root: Path, *, exact: bool = False) -> Path:
+    """The folder of a run.
+
+    Args:
+        text: A path, a folder name under `root`, a beginning of one that fits one run only, or
+            `last` for the newest.
+        root: The folder of all runs.
+        exact: Take a path or a whole folder name only, as what deletes must.
+
+    Raises:
+        RunError: No run fits, or more than one.
+    """
+    from lmscope.runs.listing import list_runs
+    from lmscope.runs.record import RECORD_FILE
+
+    for path in (Path(text), root / text):
+        if (path / RECORD_FILE).is_file():
+            return path
+    paths = [entry.path for entry in list_runs(root)]
+    if not exact:
+        if text == LAST and paths:
+            return paths[-1]
+        fitting = [path for path in paths if path.name.startswith(text)]
+        if len(fitting) == 1:
+            return fitting[0]
+        if fitting:
+            names = ", ".join(path.name for path in fitting[:5])
+            raise RunError(f"'{text}' fits {len(fitting)} runs ({names}): write more of the name.")
+    if not paths:
+        raise RunError(f"There is no run '{text}': '{root}' holds no runs (see --runs-dir).")
+    names = [path.name for path in paths]
+    raise RunError(f"There is no run '{text}' in '{root}'.{did_you_mean(text, names)}")
