@@ -9,6 +9,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+import numpy as np
+
 from lmscope.core.errors import DataError, LmscopeError, did_you_mean
 from lmscope.core.files import atomic_path
 
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+Numbers = Sequence[float | int] | np.ndarray
+"""Numbers in order."""
 COLOURS: Final = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#000000")
 _DASHES: Final = ("-", "--", ":", "-.")
 _GREY: Final = "#666666"
@@ -25,7 +29,7 @@ _WIDTH_IN, _HEIGHT_IN, _DPI = 7.0, 4.2, 150
 
 def line_plot(
     path: Path | str,
-    series: Mapping[str, tuple[Sequence[float], Sequence[float]]],
+    series: Mapping[str, tuple[Numbers, Numbers]],
     *,
     title: str,
     x_label: str,
@@ -63,12 +67,12 @@ def line_plot(
 
 def histogram_plot(
     path: Path | str,
-    values: Sequence[float],
+    values: Numbers,
     *,
     title: str,
     x_label: str,
     y_label: str = "count",
-    bins: int | Sequence[float] = 50,
+    bins: int | Numbers = 50,
     log_y: bool = False,
 ) -> None:
     """Draw how often values occur.
@@ -87,8 +91,6 @@ def histogram_plot(
         ArtifactError: The file cannot be written.
         LmscopeError: matplotlib is not installed.
     """
-    import numpy as np
-
     numbers = np.asarray(values, dtype=float)
     if numbers.size == 0 or not np.isfinite(numbers).all():
         raise DataError(f"The histogram '{title}' needs finite values, at least one.")
@@ -100,11 +102,11 @@ def histogram_plot(
 
 def bar_plot(
     path: Path | str,
-    bars: Mapping[str, float],
+    bars: Mapping[str, float | int],
     *,
     title: str,
     x_label: str,
-    intervals: Mapping[str, tuple[float, float]] | None = None,
+    intervals: Mapping[str, tuple[float | int, float | int]] | None = None,
 ) -> None:
     """Draw one horizontal bar a value, the first on top, each with its number.
 
@@ -120,8 +122,6 @@ def bar_plot(
         ArtifactError: The file cannot be written.
         LmscopeError: matplotlib is not installed.
     """
-    import numpy as np
-
     intervals = intervals or {}
     if not bars or not np.isfinite(list(bars.values())).all():
         raise DataError(f"The bar plot '{title}' needs finite lengths, at least one.")
@@ -150,9 +150,7 @@ def bar_plot(
     _save(figure, path)
 
 
-def _check_series(
-    series: Mapping[str, tuple[Sequence[float], Sequence[float]]], *, log_y: bool
-) -> None:
+def _check_series(series: Mapping[str, tuple[Numbers, Numbers]], *, log_y: bool) -> None:
     for name, (xs, ys) in series.items():
         if len(xs) != len(ys):
             raise DataError(f"The line '{name}' has {len(xs)} xs and {len(ys)} ys.")

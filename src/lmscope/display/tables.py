@@ -95,7 +95,7 @@ def shown(value: Cell) -> str:
     """A cell as text."""
     match value:
         case None:
-            return "–"
+            return "—"
         case bool():
             return "yes" if value else "no"
         case int():
@@ -108,7 +108,7 @@ def shown(value: Cell) -> str:
 
 def _shown_float(value: float) -> str:
     if math.isnan(value):
-        return "–"
+        return "—"
     if math.isinf(value):
         return "∞" if value > 0 else "-∞"
     if value and not 1e-4 <= abs(value) < 1e6:

@@ -30,8 +30,8 @@ class TokenStrip:
     """
 
     tokens: tuple[str, ...]
-    values: tuple[float, ...]
-    full: float | None = None
+    values: tuple[float | int, ...]
+    full: float | int | None = None
 
     def __post_init__(self) -> None:
         if len(self.tokens) != len(self.values):
@@ -65,7 +65,7 @@ class TokenStrip:
                 text.append("\n")
         return text
 
-    def colour(self, value: float) -> tuple[int, int, int] | None:
+    def colour(self, value: float | int) -> tuple[int, int, int] | None:
         """Red, green and blue (0 to 255) behind a token of this value; None for no shade."""
         full = self._full()
         if not math.isfinite(value) or value == 0 or full == 0:
@@ -79,7 +79,7 @@ class TokenStrip:
         )
         return red, green, blue
 
-    def _full(self) -> float:
+    def _full(self) -> float | int:
         if self.full is not None:
             return self.full
         return max((abs(value) for value in self.values if math.isfinite(value)), default=0.0)

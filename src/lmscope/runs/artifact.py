@@ -126,7 +126,10 @@ def _digest(kind: str, format_version: int, files: dict[str, ArtifactFile]) -> s
 def _load(path: Path) -> Manifest:
     file = path / MANIFEST_FILE
     try:
-        return Manifest.from_mapping(json.loads(file.read_text(encoding="utf-8")), f"'{file}'")
+        values = json.loads(file.read_text(encoding="utf-8"))
+        if not isinstance(values, dict):
+            raise ArtifactError(f"'{file}' is damaged: it holds no table. Copy the artifact again.")
+        return Manifest.from_mapping(values, f"'{file}'")
     except (FileNotFoundError, NotADirectoryError):
         reason = f"it has no {MANIFEST_FILE}" if path.exists() else "nothing is there"
         raise ArtifactError(f"There is no artifact at '{path}': {reason}.") from None

@@ -35,9 +35,9 @@ class Journal:
             if self._handle < 0:
                 flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
                 self._handle = os.open(self.path, flags, 0o644)
-            written = os.write(self._handle, line)
-            if written < len(line):
-                os.ftruncate(self._handle, os.fstat(self._handle).st_size - written)
+            size = os.fstat(self._handle).st_size
+            if os.write(self._handle, line) < len(line):
+                os.ftruncate(self._handle, size)
                 raise RunError(_full(self.path))
         except OSError as error:
             reason = f"'{self.path}' cannot be written: {error.strerror}."

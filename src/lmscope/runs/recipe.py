@@ -4,10 +4,12 @@ from collections.abc import Iterable, Mapping
 from importlib.resources import as_file, files
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final, TypeVar
 
 from lmscope.core.config import Config, digest_of, read_toml, with_overrides
 from lmscope.core.errors import RecipeError, did_you_mean
+
+T = TypeVar("T", bound="Recipe")
 
 SHIPPED: Final[Traversable] = files("lmscope") / "recipes"
 """Where the recipes lie that come with the package."""
@@ -26,7 +28,7 @@ class Recipe(Config):
     """The one number that every random stream of the run is derived from."""
 
     @classmethod
-    def load(cls, name_or_path: str | Path, overrides: Iterable[str] = ()) -> Self:
+    def load(cls: type[T], name_or_path: str | Path, overrides: Iterable[str] = ()) -> T:
         """Read a recipe and check it as this class.
 
         Args:

@@ -80,7 +80,9 @@ def read_record(folder: Path) -> RunRecord:
         ) from None
     except (OSError, ValueError) as error:
         raise RunError(f"'{path}' is damaged: {error}.") from None
-    found = values.get("format_version") if isinstance(values, dict) else None
+    if not isinstance(values, dict):
+        raise RunError(f"'{path}' is damaged: it holds no table.")
+    found = values.get("format_version")
     if isinstance(found, int) and found > FORMAT_VERSION:
         raise RunError(
             f"'{folder}' has format {found}, this lmscope reads up to {FORMAT_VERSION}: upgrade lmscope."

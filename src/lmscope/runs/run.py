@@ -7,7 +7,7 @@ import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final
 
 from lmscope.core.config import read_toml
 from lmscope.core.errors import LmscopeError, RecipeError, RunError
@@ -52,7 +52,7 @@ class Run:
     @classmethod
     def create(
         cls, root: Path | str, recipe: Recipe, *, name: str | None = None, device: str = "cpu"
-    ) -> Self:
+    ) -> "Run":
         """Make a new run folder and take its lock.
 
         Args:
@@ -84,7 +84,7 @@ class Run:
         return cls(path, record, lock)
 
     @classmethod
-    def open(cls, path: Path | str) -> Self:
+    def open(cls, path: Path | str) -> "Run":
         """A view for reading, of a run in any status.
 
         Raises:
@@ -94,7 +94,9 @@ class Run:
         return cls(path, read_record(path), None)
 
     @classmethod
-    def resume(cls, path: Path | str, recipe: Recipe | None = None, *, device: str = "cpu") -> Self:
+    def resume(
+        cls, path: Path | str, recipe: Recipe | None = None, *, device: str = "cpu"
+    ) -> "Run":
         """Take the lock of a run that did not finish, to go on with it.
 
         Call `rewind` with the step of the checkpoint before going on.
@@ -179,7 +181,7 @@ class Run:
         """
         self.on_event(event, fields)
 
-    def metrics(self, step: int, metrics: Mapping[str, float]) -> None:
+    def metrics(self, step: int, metrics: Mapping[str, float | int]) -> None:
         """Write down numbers of one step.
 
         Raises:
@@ -189,7 +191,9 @@ class Run:
         self._metrics.append({"step": step, **metrics})
         self._tell("on_metrics", step, metrics)
 
-    def progress(self, phase: str, done: int, total: int | None = None, **fields: float) -> None:
+    def progress(
+        self, phase: str, done: int, total: int | None = None, **fields: float | int
+    ) -> None:
         """Tell the listeners how far a phase is; nothing is written."""
         self._tell("on_progress", phase, done, total, fields)
 
@@ -199,12 +203,12 @@ class Run:
         self._events.append({"time": now().isoformat(), "event": event, **fields})
         self._tell("on_event", event, fields)
 
-    def on_metrics(self, step: int, metrics: Mapping[str, float]) -> None:
+    def on_metrics(self, step: int, metrics: Mapping[str, float | int]) -> None:
         """As `metrics`, for those who know only a Listener."""
         self.metrics(step, metrics)
 
     def on_progress(
-        self, phase: str, done: int, total: int | None, fields: Mapping[str, float]
+        self, phase: str, done: int, total: int | None, fields: Mapping[str, float | int]
     ) -> None:
         """As `progress`, for those who know only a Listener."""
         self._tell("on_progress", phase, done, total, fields)
@@ -245,7 +249,7 @@ class Run:
             self._lock.release(remove=self.record.status == "done")
             self._lock = None
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "Run":
         self._since = time.monotonic()
         self._spent_s = self.record.elapsed_s
         self._update(status="running", started=self.record.started or now(), ended=None)
