@@ -1,0 +1,67 @@
+"""What every job does around its work: the run folder, who listens, and the plan of a dry run."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lmscope.core.protocols import Listener
+from lmscope.runs.recipe import Recipe
+from lmscope.runs.run import Run
+from lmscope.runs.signals import StopSignal
+
+PlanValue = str | int | float | bool | None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a job would do, as named figures; nothing was done to find out but reading.
+
+    Attributes:
+        values: By name, units in the names.
+    """
+
+    values: Mapping[str, PlanValue]
+
+    def rows(self) -> list[tuple[str, PlanValue]]:
+        """Name and figure, in the order of importance."""
+        return list(self.values.items())
+
+    def to_mapping(self) -> dict[str, PlanValue]:
+        """The figures as JSON holds them."""
+        return dict(self.values)
+
+
+class Silent:
+    """A listener that hears nothing."""
+
+    def on_event(self, event: str, fields: Mapping[str, Any]) -> None:
+        """Nothing."""
+
+    def on_metrics(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Nothing."""
+
+    def on_progress(
+        self, phase: str, done: int, total: int | None, fields: Mapping[str, float]
+    ) -> None:
+        """Nothing."""
+
+
+@contextmanager
+def running(
+    recipe: Recipe,
+    root: Path | str,
+    listeners: Sequence[Listener],
+    resume: Path | str | None,
+) -> Iterator[tuple[Run, StopSignal]]:
+    """A run folder, new or resumed, with its listeners; SIGTERM and Ctrl-C only ask it to stop.
+
+    Raises:
+        RunError: The folder is in use, done, or began with another recipe.
+    """
+    run = Run.create(root, recipe) if resume is None else Run.resume(resume, recipe)
+    for listener in listeners:
+        run.listen(listener)
+    with StopSignal() as stop, run:
+        yield run, stop
