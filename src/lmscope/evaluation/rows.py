@@ -84,16 +84,26 @@ def text_rows(
     units = np.arange(len(chosen)) * min(len(chosen), max_units) // len(chosen)
     for start in range(0, len(chosen), batch_contexts):
         part = slice(start, start + batch_contexts)
-        rows = contexts.rows(chosen[part])
-        yield TextRows(
-            batch=Batch(
-                tokens=torch.from_numpy(np.asarray(rows.tokens, dtype=np.int64)),
-                mask=torch.from_numpy(np.array(rows.mask, dtype=bool)),
-                rows=torch.from_numpy(np.asarray(rows.index, dtype=np.int64)),
-            ),
-            documents=torch.from_numpy(np.asarray(rows.documents, dtype=np.int64)),
-            unit=torch.from_numpy(units[part].copy()),
-        )
+        yield rows_at(contexts, chosen[part], units[part])
+
+
+def rows_at(
+    contexts: TextContexts,
+    indices: Int[np.ndarray, "batch"],
+    units: Int[np.ndarray, "batch"] | None = None,
+) -> TextRows:
+    """The contexts of these numbers; each counts as a unit of its own when none are given."""
+    rows = contexts.rows(indices)
+    units = np.arange(len(indices)) if units is None else units
+    return TextRows(
+        batch=Batch(
+            tokens=torch.from_numpy(np.array(rows.tokens, dtype=np.int64)),
+            mask=torch.from_numpy(np.array(rows.mask, dtype=bool)),
+            rows=torch.from_numpy(np.array(rows.index, dtype=np.int64)),
+        ),
+        documents=torch.from_numpy(np.array(rows.documents, dtype=np.int64)),
+        unit=torch.from_numpy(units.astype(np.int64)),
+    )
 
 
 def next_token_counts(
