@@ -5,7 +5,8 @@ sliding windows (through the mask), a softmax in float32. It runs only while som
 edits an attention-internal part; otherwise the model keeps its own, faster implementation.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from weakref import WeakKeyDictionary
 
 import torch
@@ -46,31 +47,27 @@ def open_attention(
     """
     if options.get("s_aux") is not None:
         raise ModelError("Attention sinks cannot be opened: read sites outside attention instead.")
-    see = _seer(module)
-    query = see("q", query.transpose(1, 2)).transpose(1, 2)
-    key = see("k", key.transpose(1, 2)).transpose(1, 2)
-    value = see("v", value.transpose(1, 2)).transpose(1, 2)
+    parts = _WATCHES.get(module, {})
+    query = _see(parts, "q", query.transpose(1, 2)).transpose(1, 2)
+    key = _see(parts, "k", key.transpose(1, 2)).transpose(1, 2)
+    value = _see(parts, "v", value.transpose(1, 2)).transpose(1, 2)
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     scores = query @ _share(key, query.shape[1]).transpose(-1, -2) * scale
     if isinstance(cap := options.get("softcap"), float | int):
         scores = torch.tanh(scores / cap) * cap
-    scores = see("scores", scores)
+    scores = _see(parts, "scores", scores)
     masked = scores if attention_mask is None else scores + attention_mask
-    pattern = see("pattern", masked.softmax(-1, dtype=torch.float32).to(query.dtype))
+    pattern = _see(parts, "pattern", masked.softmax(-1, dtype=torch.float32).to(query.dtype))
     mixed = nn.functional.dropout(pattern, dropout, module.training)
     z = (mixed @ _share(value, query.shape[1])).transpose(1, 2).contiguous()
-    return see("z", z), pattern
+    return _see(parts, "z", z), pattern
 
 
-def watch(module: nn.Module, part: str, seen: Watch) -> Callable[[], None]:
+def watch(module: nn.Module, part: str, seen: Watch) -> Callable[[], object]:
     """Let `seen` stand at one part of an attention module; the result takes it away again."""
     parts = _WATCHES.setdefault(module, {})
     parts[part] = seen
-
-    def remove() -> None:
-        del parts[part]
-
-    return remove
+    return partial(parts.pop, part)
 
 
 class AttentionSwitch:
@@ -95,13 +92,8 @@ class AttentionSwitch:
             self._hf.set_attn_implementation(self._usual)
 
 
-def _seer(module: nn.Module) -> Callable[[str, Tensor], Tensor]:
-    parts = _WATCHES.get(module, {})
-
-    def see(part: str, value: Tensor) -> Tensor:
-        return parts[part](value) if part in parts else value
-
-    return see
+def _see(parts: Mapping[str, Watch], part: str, value: Tensor) -> Tensor:
+    return parts[part](value) if part in parts else value
 
 
 def _share(

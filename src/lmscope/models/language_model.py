@@ -133,13 +133,17 @@ class LanguageModel:
         return self.hf.dtype
 
     @cached_property
+    def _sites(self) -> tuple[Site, ...]:
+        return self.family.sites(self.n_layers, logits=self.has_logits)
+
+    @cached_property
     def weights(self) -> WeightsView:
         """The weights by what they do: per head, per layer, unfused."""
         return WeightsView(self._body, self.family)
 
     def sites(self) -> tuple[Site, ...]:
         """Every site of the model, in forward order."""
-        return self.family.sites(self.n_layers, logits=self.has_logits)
+        return self._sites
 
     def resolve(self, patterns: SitePatterns) -> tuple[Site, ...]:
         """The sites that patterns select, in forward order, once each.
@@ -147,13 +151,16 @@ class LanguageModel:
         Raises:
             SiteError: A pattern selects nothing here; the message says why when that is known.
         """
+        known = set(self._sites)
         for pattern in patterns:
+            if pattern in known:
+                continue
             item = parse_pattern(pattern) if isinstance(pattern, str) else pattern
             if item.part == "logits" and not self.has_logits:
                 raise SiteError(f"{self.name} has no 'logits': it has no language-model head.")
             if reason := self.family.why_absent(item.part):
                 raise SiteError(f"{self.name} ({self.family.name}) has no '{item}': {reason}.")
-        return expand(patterns, self.sites())
+        return expand(patterns, known)
 
     def width(self, site: str | Site) -> int:
         """How many values a site holds at one position, its heads laid side by side.
@@ -393,5 +400,7 @@ def _pass_on(hidden_states: Tensor, *_args: Any, **_options: Any) -> Tensor:
 
 
 def _begins_context(tokenizer: PreTrainedTokenizerBase) -> int | None:
-    ids: tuple[Any, ...] = (tokenizer.bos_token_id, tokenizer.cls_token_id)
-    return next((token_id for token_id in ids if token_id is not None), None)
+    for token_id in (tokenizer.bos_token_id, tokenizer.cls_token_id):
+        if isinstance(token_id, int):
+            return token_id
+    return None

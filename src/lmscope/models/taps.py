@@ -12,7 +12,9 @@ model go on with what the Station returns; the same object means that nothing ch
 """
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from typing import Any, Protocol, runtime_checkable
 
@@ -25,7 +27,7 @@ from lmscope.core.site import Site
 from lmscope.models import attention
 from lmscope.models.norms import NormStyle
 
-Remove = Callable[[], None]
+Remove = Callable[[], object]
 """Takes an installed tap away again."""
 
 
@@ -87,17 +89,9 @@ class In:
 
     def install(self, body: Body, site: Site, station: Station) -> Remove:
         """Hook the module's input."""
-
-        def hook(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-            value = _input(site, args, kwargs)
-            new = station(value)
-            if new is value:
-                return None
-            if args:
-                return (new, *args[1:]), kwargs
-            return args, {**kwargs, "hidden_states": new}
-
-        return body.find(site, self.path).register_forward_pre_hook(hook, with_kwargs=True).remove
+        module = body.find(site, self.path)
+        hook = partial(_see_input, site, station)
+        return module.register_forward_pre_hook(hook, with_kwargs=True).remove
 
 
 @dataclass(frozen=True)
@@ -109,13 +103,8 @@ class Out:
 
     def install(self, body: Body, site: Site, station: Station) -> Remove:
         """Hook the module's output."""
-
-        def hook(_module: nn.Module, _args: Any, output: Any) -> Any:
-            value, replaced = _output(site, output, self.field)
-            new = station(value)
-            return None if new is value else replaced(new)
-
-        return body.find(site, self.path).register_forward_hook(hook).remove
+        module = body.find(site, self.path)
+        return module.register_forward_hook(partial(_see_output, site, station, self.field)).remove
 
 
 @dataclass(frozen=True)
@@ -127,14 +116,10 @@ class AttentionPart:
 
     def install(self, body: Body, site: Site, station: Station) -> Remove:
         """Turn the model to the open attention and watch the part."""
-        forget = attention.watch(body.find(site, self.path), self.part, station)
-        release = body.switch.take()
-
-        def remove() -> None:
-            forget()
-            release()
-
-        return remove
+        with ExitStack() as stack:
+            stack.callback(attention.watch(body.find(site, self.path), self.part, station))
+            stack.callback(body.switch.take())
+            return stack.pop_all().close
 
 
 @dataclass(frozen=True)
@@ -157,27 +142,15 @@ class FunctionResult:
     def install(self, body: Body, site: Site, station: Station) -> Remove:
         """Rebind the function."""
         scope, home = body.find(site, self.path), import_module(self.home)
-        usual = getattr(home, self.name)
-        inside: list[bool] = []
-
-        def watched(*args: Any, **kwargs: Any) -> Any:
-            result = usual(*args, **kwargs)
-            if not inside:
-                return result
-            value, replaced = _output(site, result, None)
-            new = station(value)
-            return result if new is value else replaced(new)
-
-        enter = scope.register_forward_pre_hook(lambda *_: inside.append(True))
-        leave = scope.register_forward_hook(lambda *_: inside.clear(), always_call=True)
-        setattr(home, self.name, watched)
-
-        def remove() -> None:
-            enter.remove()
-            leave.remove()
-            setattr(home, self.name, usual)
-
-        return remove
+        usual, inside = getattr(home, self.name), list[bool]()
+        with ExitStack() as stack:
+            enter = scope.register_forward_pre_hook(lambda *_: inside.append(True))
+            leave = scope.register_forward_hook(lambda *_: inside.clear(), always_call=True)
+            stack.callback(enter.remove)
+            stack.callback(leave.remove)
+            stack.callback(setattr, home, self.name, usual)
+            setattr(home, self.name, partial(_see_result, site, station, usual, inside))
+            return stack.pop_all().close
 
 
 @dataclass(frozen=True)
@@ -188,13 +161,9 @@ class Normalised:
 
     def install(self, body: Body, site: Site, station: Station) -> Remove:
         """Compute the value from the norm's input; write an edit through gain and bias."""
-
-        def hook(norm: nn.Module, args: tuple[Any, ...], kwargs: Any, output: Tensor) -> Any:
-            value = body.norm.normalise(norm, _input(site, args, kwargs))
-            new = station(value)
-            return None if new is value else body.norm.replace(norm, output, value, new)
-
-        return body.find(site, self.path).register_forward_hook(hook, with_kwargs=True).remove
+        module = body.find(site, self.path)
+        hook = partial(_see_normalised, site, station, body.norm)
+        return module.register_forward_hook(hook, with_kwargs=True).remove
 
 
 @dataclass(frozen=True)
@@ -209,18 +178,72 @@ class StreamAfter:
 
     def install(self, body: Body, site: Site, station: Station) -> Remove:
         """Hook the norm's input and write edits in place."""
+        module = body.find(site, self.path)
+        hook = partial(_see_stream, site, station)
+        return module.register_forward_pre_hook(hook, with_kwargs=True).remove
 
-        def hook(_norm: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-            stream = _input(site, args, kwargs)
-            if not station.edited:
-                station(stream)
-                return
-            value = stream.clone()  # what autograd saves of it must outlive the write
-            new = station(value)
-            if new is not value:
-                stream.copy_(new)
 
-        return body.find(site, self.path).register_forward_pre_hook(hook, with_kwargs=True).remove
+# The hooks themselves. Each returns None when the value comes back as it went.
+
+Args = tuple[Any, ...]
+Kwargs = dict[str, Any]
+
+
+def _see_input(site: Site, station: Station, _module: nn.Module, args: Args, kwargs: Kwargs) -> Any:
+    value = _input(site, args, kwargs)
+    new = station(value)
+    if new is value:
+        return None
+    return ((new, *args[1:]), kwargs) if args else (args, {**kwargs, "hidden_states": new})
+
+
+def _see_output(
+    site: Site, station: Station, field: str | None, _module: nn.Module, _args: Args, output: Any
+) -> Any:
+    value, replaced = _output(site, output, field)
+    new = station(value)
+    return None if new is value else replaced(new)
+
+
+def _see_result(
+    site: Site,
+    station: Station,
+    usual: Callable[..., Any],
+    inside: list[bool],
+    *args: Any,
+    **kwargs: Any,
+) -> Any:
+    result = usual(*args, **kwargs)
+    if not inside:
+        return result
+    value, replaced = _output(site, result, None)
+    new = station(value)
+    return result if new is value else replaced(new)
+
+
+def _see_normalised(
+    site: Site,
+    station: Station,
+    style: NormStyle,
+    norm: nn.Module,
+    args: Args,
+    kwargs: Kwargs,
+    output: Tensor,
+) -> Any:
+    value = style.normalise(norm, _input(site, args, kwargs))
+    new = station(value)
+    return None if new is value else style.replace(norm, output, value, new)
+
+
+def _see_stream(site: Site, station: Station, _norm: nn.Module, args: Args, kwargs: Kwargs) -> None:
+    stream = _input(site, args, kwargs)
+    if not station.edited:
+        station(stream)
+        return
+    value = stream.clone()  # what autograd saves of it must outlive the write
+    new = station(value)
+    if new is not value:
+        stream.copy_(new)
 
 
 def _input(site: Site, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
