@@ -17,7 +17,8 @@ _EXAMPLES: Final = """Example:
     lmscope models show gemma3-270m-q4
     lmscope models get smollm2-135m-instruct-q4
 
-Any command that takes --model also takes a local folder, a .gguf file or a Hugging Face id.
+Any command that takes --model also takes a local folder, a .gguf file or a
+Hugging Face id.
 """
 
 app = App(name="models", help_epilogue=_EXAMPLES, help_format="plaintext")

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Self
+from typing import Any, Final
 
 from rich.console import Console, RenderableType
 from rich.progress import BarColumn, Progress, Task, TaskID, TextColumn
@@ -47,7 +47,7 @@ class ProgressListener:
         self._phase: _Phase | None = None
         self._bars = _Bars(console, clock, patience_s) if console.is_terminal else None
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "ProgressListener":
         if self._bars is not None:
             self._bars.start()
         return self
@@ -117,7 +117,7 @@ class ProgressListener:
             self._write(f"{phase.title}: {word} after {elapsed}{figures and f' ({figures})'}")
 
     def _write(self, line: str) -> None:
-        self._console.print(line, soft_wrap=True)
+        self._console.print(line, soft_wrap=True, markup=False, highlight=False)
 
 
 @dataclass

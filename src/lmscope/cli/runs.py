@@ -23,7 +23,8 @@ _EXAMPLES: Final = """Example:
     lmscope runs diff RUN_A RUN_B
     lmscope runs rm RUN
 
-RUN is a path, a folder name, a beginning of one that fits one run only, or `last`.
+RUN is a path, a folder name, a beginning of one that fits one run only, or
+`last`.
 """
 _RUNS: Final = Path("runs")
 
@@ -125,23 +126,31 @@ def remove(run: str, /, *more: str, runs_dir: Path = _RUNS) -> int:
 
 def summary(run: "Run") -> dict[str, Any]:
     """All that a run folder says, as plain values."""
-    record = run.record.to_mapping()
+    record = run.record
     return {
         **_brief(run),
-        **{key: record[key] for key in ("started", "ended", "error", "machine") if key in record},
-        "weights": record["weights"],
-        "n_resumed": record["n_resumed"],
+        "error": record.error,
+        "n_resumed": record.n_resumed,
         "checkpoints": _names(run.checkpoints),
         "artifacts": _names(run.artifacts),
+        "weights": record.weights,
+        "machine": record.machine.to_mapping(),
         "metrics": (run.metrics_rows() or [{}])[-1],
         "recipe": run.recipe_values,
     }
 
 
 def _brief(run: "Run") -> dict[str, Any]:
-    record = run.record.to_mapping()
-    kept = ("job", "name", "digest", "created", "elapsed_s")
-    return {"run": str(run.path), "status": run.status, **{key: record[key] for key in kept}}
+    record = run.record
+    return {
+        "run": str(run.path),
+        "job": record.job,
+        "name": record.name,
+        "status": run.status,
+        "created": record.created.isoformat(),
+        "elapsed_s": record.elapsed_s,
+        "recipe_digest": record.recipe_digest,
+    }
 
 
 def _entry(entry: "RunEntry") -> dict[str, Any]:
