@@ -83,10 +83,7 @@ class LanguageModel:
         self.max_positions: int | None = (
             None if limit is None else limit - self.family.first_position
         )
-        bos = (
-            tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.cls_token_id
-        )
-        self.bos_id: int | None = bos
+        self.bos_id: int | None = _begins_context(tokenizer)
         self.special_ids: frozenset[int] = frozenset(tokenizer.all_special_ids)
         self.is_causal = self.family.causal
         self.has_logits = hf.get_output_embeddings() is not None
