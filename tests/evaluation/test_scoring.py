@@ -46,6 +46,7 @@ class ArrayContexts:
         self.mask = np.ones(shape, dtype=bool)
         self.documents = np.zeros(shape, dtype=np.int32)
         self.documents[:, 7:] = 1
+        self.documents[1, 4:7] = 2  # a document that begins without BOS
         if bos:
             self.tokens[:, 7] = model.bos_id
             self.tokens[0, 0] = model.bos_id
@@ -109,8 +110,9 @@ def test_causal_losses_equal_a_naive_loop(llama):
             ce -= float(edited[row, p, after])
             kl += float((clean[row, p].exp() * (clean[row, p] - edited[row, p])).sum())
             n += 1
-    # A full row counts inputs 1..5 (6 predicts the BOS of another document) and 8..10: 8; row 5: 5 + 0.
-    assert n == 5 * 8 + 5
+    # A full row counts inputs 1..5 (6 predicts the BOS of another document) and 8..10: 8. Row 1
+    # counts 7: input 3 would predict another document. Row 5 counts 1..5 only.
+    assert n == 4 * 8 + 7 + 5
     resamples = scores.resamples()
     assert resamples.total("n")[0] == n
     assert mean_ce(resamples, "clean").value == pytest.approx(ce_clean / n, rel=1e-5)
