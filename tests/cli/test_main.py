@@ -10,6 +10,7 @@ import pytest
 from cyclopts import App
 
 from lmscope.cli.main import COMMANDS, app, main
+from lmscope.cli.run_names import find_run
 
 RUN_JSON = {
     "format_version": 1,
@@ -196,6 +197,14 @@ def test_a_run_is_not_picked_by_a_beginning_that_fits_two(
     _fake_run(tmp_path, "run-b")
     assert main(["runs", "show", "run", "--runs-dir", str(tmp_path)]) == 1
     assert "'run' fits 2 runs (run-a, run-b)" in capsys.readouterr().err
+
+
+def test_last_can_mean_the_newest_run_that_holds_something(tmp_path: Path) -> None:
+    trained = _fake_run(tmp_path, "a")
+    (trained / "artifacts" / "dictionaries").mkdir(parents=True)
+    newest = _fake_run(tmp_path, "b")
+    assert find_run("last", tmp_path) == newest
+    assert find_run("last", tmp_path, holding="artifacts/dictionaries") == trained
 
 
 def test_a_damaged_run_is_listed_as_damaged(

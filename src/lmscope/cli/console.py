@@ -67,11 +67,18 @@ def flat(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
 
 
 def readable(value: Any) -> str:
-    """One value as people read it: a dash for none, few digits, commas between many."""
-    if isinstance(value, list | tuple):
-        return ", ".join(readable(one) for one in value) or shown(None)
-    plain = value is None or isinstance(value, str | int | float)
-    return shown(value if plain else str(value))
+    """One value as people read it: a dash for none, six digits, commas between many."""
+    match value:
+        case list() | tuple():
+            return ", ".join(map(readable, value)) or shown(None)
+        case Mapping():
+            return " ".join(f"{key}={text}" for key, text in flat(value))
+        case float():
+            return f"{value:.6g}"
+        case None | str() | int():
+            return shown(value)
+        case _:
+            return str(value)
 
 
 def print_line(line: str) -> None:
@@ -82,7 +89,9 @@ def print_line(line: str) -> None:
 def print_table(table: Table) -> None:
     """Write a table to stdout: as wide as a terminal, or unbroken when a program reads it."""
     console, drawn = stdout(), table.to_rich()
-    drawn.box, drawn.pad_edge = None, False
+    if table.caption:
+        print_line(visible(table.caption))
+    drawn.box, drawn.pad_edge, drawn.caption = None, False, None
     for column in drawn.columns[:-1]:
         column.no_wrap = True
     if console.is_terminal:

@@ -15,7 +15,8 @@ _EXAMPLES: Final = """Example:
     lmscope evaluate last --context-length 512
     lmscope evaluate RUN --model path/to/fine-tuned --corpus other.jsonl --json
 
-RUN is a path, a folder name, a beginning of one, or `last`.
+RUN is a path, a folder name, a beginning of one, or `last`: the newest that
+trained a dictionary.
 """
 _WHERE: Final = ModelAndText()
 _JOB: Final = JobOptions()
@@ -69,5 +70,5 @@ def _split(target: str | None, runs_dir: Path) -> tuple[str | None, dict[str, An
         return target, {}
     folder = Path(target)
     if not folder.is_dir():
-        folder = find_run(target, runs_dir)
+        folder = find_run(target, runs_dir, holding="artifacts/dictionaries")
     return None, {"dictionary": str(folder)}

@@ -8,13 +8,14 @@ from lmscope.core.errors import RunError, did_you_mean
 LAST: Final = "last"
 
 
-def find_run(text: str, root: Path, *, exact: bool = False) -> Path:
+def find_run(text: str, root: Path, *, exact: bool = False, holding: str = "") -> Path:
     """The folder of a run.
 
     Args:
         text: A path, a folder name under `root`, a beginning of one that fits one run only, or
             `last` for the newest.
         root: The folder of all runs.
+        holding: For `last` only runs count that hold this folder, e.g. `artifacts/dictionaries`.
         exact: Take a path or a whole folder name only, as what deletes must.
 
     Raises:
@@ -28,8 +29,9 @@ def find_run(text: str, root: Path, *, exact: bool = False) -> Path:
             return path
     paths = [entry.path for entry in list_runs(root)]
     if not exact:
-        if text == LAST and paths:
-            return paths[-1]
+        able = [path for path in paths if (path / holding).is_dir()]
+        if text == LAST and able:
+            return able[-1]
         fitting = [path for path in paths if path.name.startswith(text)]
         if len(fitting) == 1:
             return fitting[0]
