@@ -200,6 +200,48 @@ def test_dead_latents_are_counted_by_tokens(make_config):
     assert objective.loss(batch(), 2).terms["n_dead"] == 19
 
 
+def test_a_latent_that_stops_firing_starts_to_count(make_config):
+    objective = start(make_config, TopK(k=1, annealing=STEADY))
+    for latent in (3, 4):
+        objective.dictionary.b_enc.data[latent] += 100.0 * latent  # now this one always wins
+        objective.loss(batch(), 0)
+        objective.after_step(0)
+    assert objective.tokens_since_fired[[3, 4]].tolist() == [32, 0]
+
+
+@pytest.mark.parametrize(("reconstruction", "unit"), [("sum", 1.0), ("mean", 1 / 6)])
+def test_penalties_rise_from_nothing_to_their_coefficient(make_config, reconstruction, unit):
+    sparsity = ReLU(l1_coefficient=0.3, warmup_fraction=0.5)
+    objective = start(make_config, sparsity, reconstruction=reconstruction)
+    latents = objective.dictionary.encode(batch().values[READ])
+    full = 0.3 * unit * (latents * objective.dictionary.W_dec.norm(dim=1)).sum().item() / 32
+    found = [objective.loss(batch(), step).terms["penalty"].item() for step in (0, 5, 10, 19)]
+    assert found == pytest.approx([0.0, full / 2, full, full], rel=1e-5)
+    # JumpReLU counts in the paper's units, whose summed error is 1 / d_write = 1 / 6 of ours.
+    sparsity = JumpReLU(l0_coefficient=0.3, warmup_fraction=0.5)
+    objective = start(make_config, sparsity, reconstruction=reconstruction)
+    full = (
+        0.3 * unit * 6 * (objective.dictionary.encode(batch().values[READ]) > 0).sum().item() / 32
+    )
+    found = [objective.loss(batch(), step).terms["penalty"].item() for step in (0, 5, 10, 19)]
+    assert found == pytest.approx([0.0, full / 2, full, full], rel=1e-5)
+
+
+def test_jumprelu_thresholds_feel_latents_within_the_bandwidth(make_config):
+    def gradient(coefficient):
+        sparsity = JumpReLU(l0_coefficient=coefficient, bandwidth=0.2, initial_threshold=0.1)
+        objective = start(make_config, sparsity, reconstruction="mean")
+        objective.loss(batch(), 10).sum.backward()
+        return objective, objective.parameter_groups()[0].parameters["log_threshold"].grad
+
+    (objective, with_penalty), (_, without) = gradient(0.5), gradient(0.0)
+    # In training units both numbers are sqrt(6) times as large.
+    threshold, bandwidth = 0.1 * 6**0.5, 0.2 * 6**0.5
+    pre = objective.dictionary.pre_activations(batch().values[READ]).detach()
+    near = ((pre - threshold).abs() < bandwidth / 2).sum(0)
+    torch.testing.assert_close(with_penalty - without, -0.5 * near * threshold / bandwidth)
+
+
 def test_the_auxiliary_loss_sends_gradient_to_dead_encoders(make_config):
     options = {"auxiliary": AuxK(k=2), "dead_after_tokens": 10}
     plain = start(make_config, TopK(k=1, annealing=STEADY), dead_after_tokens=10)
