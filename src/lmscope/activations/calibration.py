@@ -52,8 +52,8 @@ def site_statistics(site: Site, parts: Sequence[Float[Tensor, "_ width"]]) -> Si
         values = part.float()
         values = values[exclusion.inlier(site, values)]
         n_tokens += len(values)
-        norm_sum += float(values.norm(dim=-1).double().sum())
-        total += values.double().sum(0)
+        norm_sum += float(values.norm(dim=-1).sum(dtype=torch.float64))
+        total += values.sum(0, dtype=torch.float64)
     return SiteStatistics(
         mean_norm=norm_sum / n_tokens,
         median_norm=median,

@@ -11,7 +11,7 @@ class StreamConfig(Config):
     """Options of an ActivationStream.
 
     With the defaults, contexts of 256 tokens and a site of width 576 in bfloat16 the stream holds
-    about 190 MB; `activations.memory` says it for any options.
+    about 215 MB; `activations.memory` says it for any options.
     """
 
     batch_tokens: PositiveInt = 4096

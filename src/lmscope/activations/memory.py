@@ -21,15 +21,23 @@ def memory_bytes(
 ) -> int:
     """An upper bound on the bytes of a stream's tensors, the model's own left out.
 
-    With W the summed widths, D the tokens of a block (contexts times context length), b the bytes of a
-    held value, m of a model's value and o of a batch's:
+    With W the summed widths, D the tokens of the largest block (contexts times context length), C the
+    calibration tokens, b the bytes of a held value, m of a model's value and o of a batch's, it is the
+    larger one of
 
-        (owned streams + 1) * D * (W * b + 16)      blocks, and one being permuted
-        + (calibration_tokens + D) * (W * b + 16)   first blocks read to calibrate, ...
-        + calibration_tokens * max(width) * 9       ... and one site's statistics
-        + 3 * forward tokens * W * m                what one forward pass gives, and its kept rows
+        ((owned streams + 1) * D + max(0, C + D - n_streams * D / 2)) * (W * b + 16)
+            blocks, one of them being permuted, and what calibration read beyond the first blocks
         + 3 (4 with prefetch) * batch_tokens * (W * o + 16)
-        + 12 bytes a context                        order and kept tokens
+            the batch, the one before, which its user may still hold, and the next one
+
+    and, before the first batch,
+
+        (C + D) * (W * b + 16) + min(C, D) * max(width) * 8 + C * 16
+
+    and in both cases
+
+        + 3 * forward tokens * W * m    what one forward pass gives, and its kept rows
+        + 12 bytes a context            order and kept tokens
         + the memory store, at most store_bytes
 
     Args:
@@ -46,16 +54,18 @@ def memory_bytes(
     held = model_bytes if options.block_dtype == "model" else BYTES[options.block_dtype]
     row = width * held + PLACE_BYTES
     block = layout.block_contexts * context_length
-    forward = layout.group_contexts * context_length
     calibration = min(options.calibration_tokens, n_contexts * context_length)
-    batches = (3 if options.prefetch is False else 4) * options.batch_tokens * owned
+    overhang = max(0, calibration + block - options.n_streams * block // 2)
+    batch = options.batch_tokens // options.n_streams * owned
+    batch_row = width * BYTES[options.batch_dtype] + PLACE_BYTES
+    n_batches = 3 if options.prefetch is False else 4
+    running = ((owned + 1) * block + overhang) * row + n_batches * batch * batch_row
+    calibrating = (calibration + block) * row + calibration * 16
+    calibrating += min(calibration, block) * max(widths) * 8
     store = min(options.store_bytes, n_contexts * context_length * width * held)
     return (
-        (owned + 1) * block * row
-        + (calibration + block) * row
-        + calibration * max(widths) * 9
-        + 3 * forward * width * model_bytes
-        + batches // options.n_streams * (width * BYTES[options.batch_dtype] + PLACE_BYTES)
+        max(running, calibrating)
+        + 3 * layout.group_contexts * context_length * width * model_bytes
         + 12 * n_contexts
         + (store if options.store == "memory" else 0)
     )
