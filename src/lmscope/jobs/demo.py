@@ -10,7 +10,7 @@ from pydantic import Field
 
 from lmscope.core.files import write_text
 from lmscope.core.protocols import Listener
-from lmscope.dictionaries.examples import TellingLatent, telling_latents
+from lmscope.dictionaries.examples import ExampleOptions, TellingLatent, telling_latents
 from lmscope.display.plots import histogram_plot, line_plot
 from lmscope.display.tables import Table
 from lmscope.display.tokens import TokenStrip
@@ -129,15 +129,17 @@ def _latents(training: Training, measured: Measured) -> tuple[ShownLatent, ...]:
     assert isinstance(recipe, DemoRecipe)
     if not recipe.n_telling:
         return ()
+    options = ExampleOptions(
+        n_contexts=recipe.evaluation.options(recipe.text.context_length, recipe.seed).n_contexts,
+        n_shown=recipe.n_contexts,
+    )
     found = telling_latents(
         training.model,
         measured.dictionary,
         training.text.held_out,
         exclusion=training.examiner.exclusion,
-        n_latents=recipe.n_telling,
-        n_examples=recipe.n_contexts,
-        n_contexts=recipe.evaluation.options(recipe.text.context_length, recipe.seed).n_contexts,
-        listener=training.run,
+        n=recipe.n_telling,
+        options=options,
     )
     return tuple(_shown(latent, training) for latent in found)
 
@@ -152,9 +154,10 @@ def _shown(latent: TellingLatent, training: Training) -> ShownLatent:
         )
         for example in latent.examples
     )
+    peak = decode([latent.peak_token])
     headline = (
-        f"latent {latent.latent}: fires on {latent.density:.3%} of tokens, "
-        f"strongest {latent.max_activation:.3g}"
+        f"latent {latent.latent}: fires on {latent.density:.2%} of the tokens, peaks at {peak!r} in "
+        f"{latent.peak_token_share:.0%} of its top contexts, from {latent.n_documents} documents"
     )
     return ShownLatent(headline, strips)
 

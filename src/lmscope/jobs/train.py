@@ -144,7 +144,7 @@ class Training:
             sites,
             options=self.recipe.stream,
             seed=self.recipe.seed,
-            store=self.run.path / "activations",
+            store=self.run.path / "activations" if self.recipe.stream.store == "disk" else None,
         )
 
     def _objectives(self) -> list[DictionaryObjective]:
