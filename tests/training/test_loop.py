@@ -127,7 +127,7 @@ def test_accumulation_weighs_unequal_micro_batches(recorder):
         def load_state(self, state):
             pass
 
-    options = TrainingConfig(accumulate=2, gradient_clip=None)
+    options = TrainingConfig(accumulate=2, gradient_clip=0.0)
     objective = Unequal()
     trainee = Trainee(objective, options, 0, iter([]))
     assert trainee.backward(0)
