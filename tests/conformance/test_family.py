@@ -123,27 +123,31 @@ def test_a_read_stops_after_its_deepest_site(model: Model, batch: Batch):
     handle.remove()
 
 
-def test_the_reference_is_what_transformers_itself_reports(model: Model, batch: Batch):
-    usual = model.hf.config._attn_implementation
-    options = {"output_hidden_states": True}
-    if model.family.attention is not None:
+def test_values_are_those_that_transformers_itself_reports(model: Model, batch: Batch):
+    """Its eager attention, its own positions: right padding with the padding id needs no help."""
+    text, pad = batch.text_mask(), model.tokenizer.pad_token_id
+    assert batch.tokens is not None
+    tokens = batch.tokens.masked_fill(~text, pad)
+    usual, attends = model.hf.config._attn_implementation, model.family.attention is not None
+    if attends:
         model.hf.set_attn_implementation("eager")
-        options["output_attentions"] = True
-        positions = batch.absolute_positions() + model.family.first_position
-        options["position_ids"] = positions  # type: ignore[assignment]
-    reported = model.hf(input_ids=batch.tokens, attention_mask=batch.text_mask().long(), **options)
-    model.hf.set_attn_implementation(usual)
-    values = model.read(batch, model.sites())
-    text = batch.text_mask()
-    for layer in range(model.n_layers):
-        # Mamba's own list leaves out the embeddings and ends with the final norm.
-        shift = 0 if model.family.arrangement != "mixer" else 1
-        mine = values[Site("resid_pre", layer + shift)] if layer + shift < model.n_layers else None
-        if mine is not None:
-            torch.testing.assert_close(mine[text], reported.hidden_states[layer][text])
-        if model.family.attention is not None:
-            pattern = values[Site("pattern", layer)].transpose(1, 2)[text]
-            torch.testing.assert_close(pattern, reported.attentions[layer].transpose(1, 2)[text])
+    reported = model.hf(
+        input_ids=tokens,
+        attention_mask=text.long(),
+        output_hidden_states=True,
+        **({"output_attentions": True} if attends else {}),
+    )
+    if attends:
+        model.hf.set_attn_implementation(usual)
+    values = model.read(Batch(tokens=tokens, mask=text), model.sites())
+    # Mamba's own list leaves out the embeddings.
+    first = 1 if model.family.arrangement == "mixer" else 0
+    for layer in range(first, model.n_layers):
+        mine = values[Site("resid_pre", layer)]
+        torch.testing.assert_close(mine[text], reported.hidden_states[layer - first][text])
+    for layer in range(model.n_layers if attends else 0):
+        pattern = values[Site("pattern", layer)].transpose(1, 2)[text]
+        torch.testing.assert_close(pattern, reported.attentions[layer].transpose(1, 2)[text])
     torch.testing.assert_close(values[Site("final")][text], reported.hidden_states[-1][text])
     torch.testing.assert_close(values[Site("logits")][text], reported.logits[text])
 
@@ -291,6 +295,19 @@ def test_a_random_edit_at_any_site_bites(model: Model, batch: Batch):
             assert not torch.allclose(logits(model, batch), clean, atol=1e-3), site
 
 
+def test_an_edit_that_writes_in_place_is_an_edit_like_any_other(model: Model, batch: Batch):
+    for site in probed(model):
+        with model.edit({site: lambda x, _: x + 1.5 * x.sin()}):
+            expected = logits(model, batch)
+        with model.edit({site: lambda x, _: x.add_(1.5 * x.sin())}):
+            assert torch.equal(logits(model, batch), expected), site
+    with model.edit({"resid_pre@1": lambda x, _: x.zero_()}):
+        values = model.read(batch, ["resid_post@0", "resid_pre@1"])
+    clean = model.read(batch, ["resid_post@0"])
+    assert torch.equal(values[Site("resid_post", 0)], clean[Site("resid_post", 0)])
+    assert not values[Site("resid_pre", 1)].any()
+
+
 def test_an_edit_of_the_last_position_leaves_the_past_alone(model: Model, batch: Batch):
     if not model.is_causal:
         pytest.skip("an encoder sees both ways")
@@ -311,12 +328,12 @@ def test_an_edit_of_the_last_position_leaves_the_past_alone(model: Model, batch:
 
 
 def test_edits_carry_the_gradient_of_their_parameters(model: Model, batch: Batch):
-    """The derivative along x -> x + p x^2 against a central difference."""
+    """The derivative along x -> x (1 + p x) against a central difference."""
     weight = noise_like(logits(model, batch)) / 100
 
     def loss(site: Site, p: Tensor) -> Tensor:
-        # pow(2) makes autograd keep x, which a write into x would destroy
-        with model.edit({site: lambda x, _: x + p * x.pow(2)}):
+        # multiplying by p makes autograd keep x, which a write into x would destroy
+        with model.edit({site: lambda x, _: x * (1 + p * x)}):
             return (logits(model, batch) * weight).double().sum()
 
     for site in probed(model):

@@ -1,7 +1,7 @@
 import pytest
 import torch
 from torch import Tensor, nn
-from transformers import BertConfig, BertModel, GPTBigCodeConfig, GPTBigCodeForCausalLM
+from transformers import BertConfig, BertModel, OPTConfig, OPTForCausalLM
 
 from lmscope.core.errors import LmscopeError, ModelError, SiteError
 from lmscope.core.site import Site
@@ -62,8 +62,11 @@ def test_an_encoder_begins_with_its_cls_token(headless: LanguageModel):
 
 
 def test_an_unknown_architecture_is_refused():
-    hf = GPTBigCodeForCausalLM(GPTBigCodeConfig(n_embd=8, n_layer=1, n_head=1, vocab_size=9))
-    with pytest.raises(ModelError, match="No family here covers models of type 'gpt_bigcode'"):
+    config = OPTConfig(
+        vocab_size=9, hidden_size=8, num_hidden_layers=1, num_attention_heads=1, ffn_dim=8
+    )
+    hf = OPTForCausalLM(config)
+    with pytest.raises(ModelError, match="No family here covers models of type 'opt'"):
         LanguageModel(hf, character_tokenizer(), name="other", weights_hash="0" * 64)
 
 

@@ -23,11 +23,7 @@ class Recorder:
         self.seen: list[Tensor] = []
         self.add = add
 
-    @property
-    def edited(self) -> bool:
-        return self.add != 0
-
-    def __call__(self, value: Tensor, /) -> Tensor:
+    def __call__(self, value: Tensor) -> Tensor:
         self.seen.append(value)
         return value + self.add if self.add else value
 

@@ -84,7 +84,7 @@ class LanguageModel:
             None if limit is None else limit - self.family.first_position
         )
         self.bos_id: int | None = _begins_context(tokenizer)
-        self.special_ids: frozenset[int] = frozenset(tokenizer.all_special_ids)
+        self.special_ids: frozenset[int] = _special_ids(tokenizer)
         self.is_causal = self.family.causal
         self.has_logits = hf.get_output_embeddings() is not None
 
@@ -401,3 +401,9 @@ def _begins_context(tokenizer: PreTrainedTokenizerBase) -> int | None:
         if isinstance(token_id, int):
             return token_id
     return None
+
+
+def _special_ids(tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
+    """Tokens with a name (BOS, padding) and all others that were added as special."""
+    added = tokenizer.added_tokens_decoder.items()
+    return frozenset(tokenizer.all_special_ids) | {i for i, token in added if token.special}

@@ -8,7 +8,7 @@
 | derived (`Normalised`, `StreamAfter`) | what is computed from the above, and written back |
 
 A tap is a value of a family's table. Installed, it hands every value to a Station and lets the
-model go on with what the Station returns; the same object means that nothing changed.
+model go on with what the Station returns.
 """
 
 from collections.abc import Callable
@@ -31,18 +31,11 @@ Remove = Callable[[], object]
 """Takes an installed tap away again."""
 
 
-@runtime_checkable
-class Station(Protocol):
-    """Who waits at a tap."""
+Station = Callable[[Tensor], Tensor]
+"""Who waits at a tap: sees a value and gives the value to go on with.
 
-    @property
-    def edited(self) -> bool:
-        """Whether a value may come back changed."""
-        ...
-
-    def __call__(self, value: Tensor, /) -> Tensor:
-        """Sees a value and gives the value to go on with."""
-        ...
+What it gives back is another tensor than the one it saw, or that one unchanged.
+"""
 
 
 @dataclass(frozen=True)
@@ -237,12 +230,8 @@ def _see_normalised(
 
 def _see_stream(site: Site, station: Station, _norm: nn.Module, args: Args, kwargs: Kwargs) -> None:
     stream = _input(site, args, kwargs)
-    if not station.edited:
-        station(stream)
-        return
-    value = stream.clone()  # what autograd saves of it must outlive the write
-    new = station(value)
-    if new is not value:
+    new = station(stream)
+    if new is not stream:
         stream.copy_(new)
 
 

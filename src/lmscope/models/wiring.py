@@ -65,10 +65,6 @@ class _Station:
     readers: list[Site] = field(default_factory=list)
     users: int = 0
 
-    @property
-    def edited(self) -> bool:
-        return bool(self.edits)
-
     def __call__(self, value: Tensor) -> Tensor:
         now = self.wiring.current
         if now is None:
@@ -80,6 +76,8 @@ class _Station:
             return value
         if self.site == now.start and now.given is not None:
             value = now.given
+        if self.edits:
+            value = value.clone()  # the model's own stays whole if an edit writes in place
         for edit in self.edits:
             value = apply_edit(edit.function, value, now.at(edit.site))
             now.fired.add(id(edit))
