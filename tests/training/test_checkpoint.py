@@ -73,7 +73,7 @@ def test_damage_to_any_file_names_it_and_the_older_checkpoint(saved, name, damag
     message = str(failure.value)
     assert "step-00000020' is damaged" in message
     assert name in message
-    assert f"An older one can be chosen: '{saved.paths()[0]}'" in message
+    assert f"Delete it to go on from the one before, '{saved.paths()[0]}'" in message
     assert saved.latest(fallback=True).step == 10
     assert read_checkpoint(saved.paths()[0]).step == 10
 

@@ -282,6 +282,21 @@ def test_listening_never_changes_the_result(toy_objective, toy_stream, recorder)
     assert torch.equal(weights(often), weights(seldom))
 
 
+def test_random_numbers_go_on_and_follow_seed_and_name(toy_objective, toy_stream, recorder):
+    class Draws(toy_objective):
+        def loss(self, batch, step):
+            drawn.append(torch.rand(()).item())
+            return super().loss(batch, step)
+
+    drawn: list[float] = []
+    options = TrainingConfig(steps=2)
+    for names, seed in ((["a", "b"], 3), (["a"], 4), (["b", "a"], 3)):
+        trained([Draws(name) for name in names], toy_stream(), recorder, options, seed=seed)
+    first, other_seed, swapped = drawn[:4], drawn[4:6], drawn[6:]
+    assert len({*first, *other_seed}) == 6
+    assert swapped == [first[1], first[0], first[3], first[2]]
+
+
 def test_training_leaves_the_global_random_state_alone(toy_objective, toy_stream, recorder):
     torch.manual_seed(5)
     before = torch.get_rng_state()

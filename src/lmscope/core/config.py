@@ -24,6 +24,15 @@ class Config(BaseModel):
     )
 
     @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        """Refuse a field that could not be written: TOML has no null, so absent must mean None."""
+        super().__pydantic_init_subclass__(**kwargs)
+        for name, field in cls.model_fields.items():
+            optional = type(None) in get_args(field.annotation)
+            if optional and not field.is_required() and field.get_default() is not None:
+                raise TypeError(f"{cls.__name__}.{name} may be None but defaults to something else.")
+
+    @classmethod
     def from_mapping(cls: type[T], values: Mapping[str, Any], source: str = "the recipe") -> T:
         """Check plain values.
 

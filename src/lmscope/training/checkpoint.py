@@ -185,4 +185,4 @@ def _step_of(path: Path) -> int:
 def _what_to_do(older: list[Path], folder: Path) -> str:
     if not older:
         return f"No older one is left in '{folder}': start the run anew."
-    return f"An older one can be chosen: '{older[-1]}'."
+    return f"Delete it to go on from the one before, '{older[-1]}'."

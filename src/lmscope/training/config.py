@@ -48,8 +48,8 @@ class CheckpointConfig(Config):
 
     every_steps: PositiveInt | None = None
     """After each so many steps."""
-    every_minutes: PositiveFloat | None = 5.0
-    """When so much time has passed since the last one."""
+    every_minutes: NonNegativeFloat = 5.0
+    """When so much time has passed since the last one; 0: never for that reason."""
     keep: PositiveInt = 2
     """So many stay on disk."""
 
@@ -63,8 +63,8 @@ class TrainingConfig(Config):
     """Peak learning rate."""
     accumulate: PositiveInt = 1
     """Micro-batches of one step. Exact: gradients of sums, divided by the summed weights."""
-    gradient_clip: PositiveFloat | None = 1.0
-    """Largest global norm of one objective's gradient; absent: no clip."""
+    gradient_clip: NonNegativeFloat = 1.0
+    """Largest global norm of one objective's gradient; 0: no clip."""
     precision: Literal["fp32", "bf16"] = "fp32"
     """`bf16`: losses run under bfloat16 autocast; weights, gradients and moments stay as they are."""
     log_every: PositiveInt = 10

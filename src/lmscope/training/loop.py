@@ -100,7 +100,7 @@ class _Loop:
         self.options = options
         self.checkpoints = checkpoints
         self.listener = listener
-        self.steps = _planned_steps(stream, options)
+        self.steps = planned_steps(stream, options)
         warmup_steps(self.steps, options.schedule)  # refuses what does not fit, before any work
         self.fan_out = FanOut(stream)
         self.trainees = [
@@ -196,7 +196,7 @@ class _Loop:
         steps, minutes = due.every_steps, due.every_minutes
         if steps is not None and self.step % steps == 0:
             return True
-        return minutes is not None and time.monotonic() - self.saved_at >= 60 * minutes
+        return minutes > 0 and time.monotonic() - self.saved_at >= 60 * minutes
 
     def _save(self) -> Path | None:
         """Write the state unless it is written already; a state that is not finite never is."""
@@ -231,7 +231,13 @@ class _Rate:
         self._tokens, self._since = 0.0, now
 
 
-def _planned_steps(stream: Stream, options: TrainingConfig) -> int:
+def planned_steps(stream: Stream, options: TrainingConfig) -> int:
+    """Optimiser steps of a training: those asked for, or as many as the stream has batches for.
+
+    Raises:
+        RecipeError: The stream does not know its end and no steps are given.
+        DataError: The stream does not fill one step.
+    """
     if options.steps is not None:
         return options.steps
     total = stream.total_batches

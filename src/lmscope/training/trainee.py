@@ -94,7 +94,7 @@ class Trainee:
     def _scale_gradients(self) -> None:
         gradients = self.optimiser.gradients()
         scale = 1 / self.weight
-        if (clip := self._options.gradient_clip) is not None:
+        if clip := self._options.gradient_clip:
             norm = torch.nn.utils.get_total_norm(gradients) * scale
             scale = scale * (clip / (norm + 1e-6)).clamp(max=1.0)
         for gradient in gradients:
