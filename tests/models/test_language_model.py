@@ -1,9 +1,9 @@
 import pytest
 import torch
 from torch import Tensor, nn
-from transformers import BertConfig, BertModel, OPTConfig, OPTForCausalLM
+from transformers import AddedToken, BertConfig, BertModel, OPTConfig, OPTForCausalLM
 
-from lmscope.core.errors import LmscopeError, ModelError, SiteError
+from lmscope.core.errors import DataError, LmscopeError, ModelError, SiteError
 from lmscope.core.site import Site
 from lmscope.models.batch import Batch
 from lmscope.models.edit import At
@@ -233,3 +233,37 @@ def test_a_read_with_int32_tokens_is_the_same(model: LanguageModel, batch: Batch
     assert batch.tokens is not None
     short = Batch(tokens=batch.tokens.int())
     assert torch.equal(model(short).logits, model(batch).logits)
+
+
+def test_batch_frames_each_text_and_pads_on_the_right():
+    model = miniature("llama")
+    batch = model.batch(["ab", "abcd"])
+    assert batch.tokens is not None
+    assert batch.mask is not None
+    assert batch.tokens[:, 0].tolist() == [model.bos_id] * 2
+    assert batch.mask.sum(1).tolist() == [3, 5]
+    assert batch.mask[0].tolist() == [True, True, True, False, False]
+
+
+def test_batch_of_an_encoder_ends_each_text_with_sep():
+    model = miniature("bert")
+    batch = model.batch("ab")
+    assert batch.tokens is not None
+    assert batch.tokens[0, -1] == model.tokenizer.sep_token_id
+
+
+def test_batch_refuses_no_text():
+    with pytest.raises(DataError, match="at least one text"):
+        miniature("llama").batch([])
+
+
+def test_every_token_that_was_added_as_special_is_no_text():
+    tokenizer = character_tokenizer()
+    named = set(tokenizer.all_special_ids)
+    tokenizer.add_tokens([AddedToken("<file>", special=True), AddedToken("<word>", special=False)])
+    file, word = tokenizer.convert_tokens_to_ids(["<file>", "<word>"])
+    assert file not in tokenizer.all_special_ids, "the list that transformers gives is not enough"
+    hf = miniature("llama", vocab_size=len(tokenizer)).hf
+    model = LanguageModel(hf, tokenizer, name="added", weights_hash="0" * 64)
+    assert model.special_ids == named | {file}
+    assert word not in model.special_ids

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from lmscope.core.errors import ModelError, SiteError
+from lmscope.core.errors import DataError, ModelError, SiteError
 from lmscope.core.site import ATTENTION_PARTS, Site, expand, parse_pattern
 from lmscope.models.attention import AttentionSwitch
 from lmscope.models.batch import Batch, Cache, Output
@@ -173,6 +173,28 @@ class LanguageModel:
         if site.part in ("mlp_gate", "mlp_hidden"):
             return self.weights.mlp(site.layer or 0).W_in.shape[1]
         return self.d_vocab if site.part == "logits" else self.d_model
+
+    def batch(self, texts: Sequence[str] | str) -> Batch:
+        """Texts as a batch: BOS (or `[CLS]` and `[SEP]`) around each, padded on the right.
+
+        Raises:
+            DataError: There is no text, or a text has no token.
+        """
+        texts = [texts] if isinstance(texts, str) else list(texts)
+        end = None if self.is_causal else self.tokenizer.sep_token_id
+        rows = [
+            [t for t in (self.bos_id, *self._tokens(text), end) if t is not None] for text in texts
+        ]
+        if not rows or not all(rows):
+            raise DataError("A batch needs at least one text, and each text at least one token.")
+        length = max(len(row) for row in rows)
+        padding = self.tokenizer.pad_token_id or 0
+        tokens = [[*row, *[padding] * (length - len(row))] for row in rows]
+        mask = [[i < len(row) for i in range(length)] for row in rows]
+        return Batch(tokens=torch.tensor(tokens), mask=torch.tensor(mask)).to(self.device)
+
+    def _tokens(self, text: str) -> list[int]:
+        return self.tokenizer(text, add_special_tokens=False)["input_ids"]
 
     def __call__(self, batch: Batch, *, cache: bool = False) -> Output:
         """Run the model to its logits, under the edits in force.
