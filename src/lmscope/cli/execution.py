@@ -12,11 +12,13 @@ from lmscope.cli.options import JobOptions, overlay, refuse_beside_resume
 from lmscope.cli.progress import ProgressListener
 from lmscope.cli.run_names import find_run
 from lmscope.core.errors import RecipeError
+from lmscope.core.protocols import Listener
 from lmscope.runs.listing import list_runs
 from lmscope.runs.recipe import Recipe, read_recipe
 from lmscope.runs.record import now
 from lmscope.runs.run import Run
 from lmscope.runs.signals import Interrupted
+from lmscope.runs.trackers import TrackioTracker, WandbTracker
 
 
 @dataclass(frozen=True)
@@ -119,7 +121,8 @@ def _run(verb: Verb, recipe: Recipe, job: JobOptions, folder: Path | None) -> An
     with ProgressListener(console.stderr()) as listener:
         try:
             root = job.runs_dir if folder is None else folder.parent
-            result = verb.run(recipe, root=root, listeners=(listener,), resume=folder)
+            listeners = (listener, *_trackers(recipe, job))
+            result = verb.run(recipe, root=root, listeners=listeners, resume=folder)
         except KeyboardInterrupt:
             stopped = folder or _stopped_since(began, verb, job.runs_dir)
             raise Interrupted(_how_to_go_on(verb, stopped)) from None
@@ -128,6 +131,16 @@ def _run(verb: Verb, recipe: Recipe, job: JobOptions, folder: Path | None) -> An
         raise Interrupted(_how_to_go_on(verb, run.path))
     console.say(f"Run: {run.path}")
     return result
+
+
+def _trackers(recipe: Recipe, job: JobOptions) -> tuple[Listener, ...]:
+    match job.track:
+        case "wandb":
+            return (WandbTracker("lmscope", recipe.name, recipe.to_mapping()),)
+        case "trackio":
+            return (TrackioTracker("lmscope", recipe.name, recipe.to_mapping()),)
+        case None:
+            return ()
 
 
 def _stopped_since(began: datetime, verb: Verb, root: Path) -> Path | None:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from cyclopts import Group, Parameter
 
@@ -33,6 +33,9 @@ class JobOptions:
     """Print one JSON object to stdout."""
     resume: Annotated[str | None, Parameter(metavar="RUN")] = None
     """Go on with a run that was interrupted; its own recipe holds."""
+
+    track: Literal["wandb", "trackio"] | None = None
+    """Forward metrics to an outside tracker; needs the extra `track`."""
 
     def everyday(self) -> dict[str, Any]:
         """The recipe keys that were given here."""
