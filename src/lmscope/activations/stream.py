@@ -120,9 +120,13 @@ class ActivationStream:
                 "batch_tokens."
             )
 
-    @cached_property
+    @property
     def total_batches(self) -> int:
         """Batches from the start to the end; exact, as tokens alone decide which positions count."""
+        return self._total_batches
+
+    @cached_property
+    def _total_batches(self) -> int:
         shortest = min(self._blocks.n_stream_rows(v) for v in range(self.options.n_streams))
         return self.options.passes * shortest // self._share
 

@@ -1,6 +1,6 @@
 """The parts of a recipe that several jobs share, and how they become a model, text and options."""
 
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple, cast
 
 from pydantic import Field
 
@@ -11,6 +11,7 @@ from lmscope.evaluation.statistics import BootstrapOptions
 from lmscope.models.language_model import LanguageModel
 from lmscope.text.contexts import Contexts
 from lmscope.text.corpus import Corpus
+from lmscope.text.tokens import TextTokenizer
 
 Count = Annotated[int, Field(ge=1)]
 
@@ -88,7 +89,7 @@ def load_model(choice: ModelChoice, listener: Listener) -> LanguageModel:
 
 
 def open_text(
-    choice: TextChoice, model: LanguageModel, *, seed: int, held_out_tokens: int | None = None
+    choice: TextChoice, model: LanguageModel, *, seed: int, held_out_tokens: int
 ) -> Sides:
     """Split the corpus by whole documents and cut both sides into contexts for a model.
 
@@ -96,17 +97,20 @@ def open_text(
         choice: Which text.
         model: Whose tokens.
         seed: Which documents are held out.
-        held_out_tokens: At most so many are cut of the held-out side.
+        held_out_tokens: At most so many are cut of the held-out side; 0: it is not looked at.
 
     Raises:
         DataError: The text cannot be read, or a side has none.
     """
     corpus = Corpus.load(choice.source, column=choice.column, separator=choice.separator)
     train, held_out = corpus.split(choice.held_out_fraction, seed)
-    return Sides(
+    sides = Sides(
         as_contexts(train, choice, model, choice.max_tokens),
-        as_contexts(held_out, choice, model, held_out_tokens),
+        as_contexts(held_out, choice, model, held_out_tokens or None),
     )
+    if held_out_tokens:
+        len(sides.held_out)  # read now: after training it is too late to learn that it is empty
+    return sides
 
 
 def as_contexts(
@@ -114,7 +118,7 @@ def as_contexts(
 ) -> Contexts:
     """A corpus in the style of a model: packed for decoders, one piece a row for encoders."""
     return corpus.contexts(
-        model.tokenizer,
+        cast(TextTokenizer, model.tokenizer),  # transformers types its ids as anything
         choice.context_length,
         bos_id=model.bos_id,
         max_tokens=max_tokens,
