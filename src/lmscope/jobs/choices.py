@@ -118,7 +118,7 @@ def as_contexts(
 ) -> Contexts:
     """A corpus in the style of a model: packed for decoders, one piece a row for encoders."""
     return corpus.contexts(
-        cast(TextTokenizer, model.tokenizer),  # transformers types its ids as anything
+        cast("TextTokenizer", model.tokenizer),  # transformers types its ids as anything
         choice.context_length,
         bos_id=model.bos_id,
         max_tokens=max_tokens,
