@@ -61,8 +61,9 @@ class _Task:
     dictionaries: dict[str, Path]
     model: ModelChoice
     text: TextChoice
-    split_seed: int
-    """Decides which documents are held out: as in training."""
+    stream: StreamConfig
+    seed: int
+    """Of the training: which documents are held out, and which of the others are read first."""
 
 
 def evaluate(
@@ -91,10 +92,10 @@ def evaluate(
         for dictionary in trained.values():
             check_fits(model, dictionary.to(model.device))
         choice = recipe.evaluation
-        text = open_text(task.text, model, seed=task.split_seed, held_out_tokens=choice.tokens)
+        text = open_text(task.text, model, seed=task.seed, held_out_tokens=choice.tokens)
         sites = {s for d in trained.values() for s in (d.config.read_site, d.config.write_site)}
         stream = ActivationStream(
-            model, text.train, sorted(sites), options=StreamConfig(), seed=recipe.seed
+            model, text.train, sorted(sites), options=task.stream, seed=task.seed
         )
         examiner = Examiner(model, text, stream, choice, recipe.seed)
         for name, dictionary in trained.items():
@@ -129,7 +130,7 @@ def trained_dictionaries(path: Path | str) -> dict[str, Path]:
     if (path / "config.json").is_file():
         return {path.resolve().name: path}
     folder = path / "artifacts" / "dictionaries"
-    found = sorted(p for p in folder.iterdir() if p.is_dir()) if folder.is_dir() else []
+    found = sorted(p for p in folder.glob("[!.]*") if p.is_dir())  # .*: a write that was cut off
     if not found:
         reason = (
             "its training has not ended" if (path / "run.json").exists() else "nothing is there"
@@ -150,6 +151,8 @@ def _task(recipe: EvaluateRecipe) -> _Task:
         dictionaries,
         ModelChoice.from_mapping(_model_values(trained_by, dictionaries, recipe), "model"),
         TextChoice.from_mapping({**trained_by.get("text", {}), **recipe.text.to_mapping()}, "text"),
+        # Read once and only in part: nothing is worth keeping, and no later pass comes.
+        StreamConfig.from_mapping({**trained_by.get("stream", {}), "store": "none"}, "stream"),
         int(trained_by.get("seed", recipe.seed)),
     )
 

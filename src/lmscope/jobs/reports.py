@@ -53,5 +53,5 @@ def health_table(report: HealthReport, caption: str) -> Table:
     )
 
 
-def _cell(value: str | float | Estimate | None) -> Cell:
+def _cell(value: str | int | float | Estimate | None) -> Cell:
     return str(value) if isinstance(value, Estimate) else value

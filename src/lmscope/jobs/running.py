@@ -6,12 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lmscope.core.errors import DataError, ModelError, RecipeError, SiteError
 from lmscope.core.protocols import Listener
+from lmscope.runs.listing import remove_run
 from lmscope.runs.recipe import Recipe
 from lmscope.runs.run import Run
 from lmscope.runs.signals import StopSignal
 
 PlanValue = str | int | float | bool | None
+_WRONG_INPUT = (RecipeError, SiteError, ModelError, DataError)
 
 
 @dataclass(frozen=True)
@@ -57,11 +60,19 @@ def running(
 ) -> Iterator[tuple[Run, StopSignal]]:
     """A run folder, new or resumed, with its listeners; SIGTERM and Ctrl-C only ask it to stop.
 
+    A new run that proves impossible before it made anything (a site that the model has not got, text
+    that cannot be read) leaves no folder.
+
     Raises:
         RunError: The folder is in use, done, or began with another recipe.
     """
     run = Run.create(root, recipe) if resume is None else Run.resume(resume, recipe)
     for listener in listeners:
         run.listen(listener)
-    with StopSignal() as stop, run:
-        yield run, stop
+    try:
+        with StopSignal() as stop, run:
+            yield run, stop
+    except _WRONG_INPUT:
+        if resume is None and run.made_nothing:
+            remove_run(run.path)
+        raise

@@ -30,7 +30,7 @@ from lmscope.jobs.reports import write_health
 from lmscope.jobs.running import Plan, Silent, running
 from lmscope.models.language_model import LanguageModel
 from lmscope.runs.recipe import Recipe
-from lmscope.runs.run import Run
+from lmscope.runs.run import Run, flatten
 from lmscope.runs.signals import StopSignal
 from lmscope.training.checkpoint import Checkpoint, Checkpoints
 from lmscope.training.config import TrainingConfig
@@ -245,13 +245,16 @@ def dictionary_configs(
 
 
 def dictionary_name(config: DictionaryConfig) -> str:
-    """A name from site, width and sparsity: `resid_post-14-4608-topk-32`."""
+    """A name from site, width and sparsity: `resid_post-14-4608-topk-32`.
+
+    What differs from the sparsity's defaults is part of it, so unequal dictionaries have unequal names.
+    """
     read, write = config.read_site.slug, config.write_site.slug
     place = f"{read}.to.{write}" if config.is_transcoder else read
     sparsity = config.sparsity
-    settings = sparsity.model_dump(exclude={"kind"}, exclude_defaults=True)
+    settings = flatten(sparsity.model_dump(exclude={"kind", "k"}, exclude_defaults=True))
     own = [str(sparsity.k)] if isinstance(sparsity, TopK | BatchTopK) else []
-    own += [f"{k}={v:g}" for k, v in settings.items() if k != "k" and isinstance(v, float)]
+    own += [f"{key}={value}".replace("+", "") for key, value in settings.items()]
     return "-".join([place, str(config.n_latents), sparsity.kind, *own])
 
 
@@ -278,7 +281,8 @@ def plan_training(recipe: TrainRecipe) -> Plan:
     model = load_model(recipe.model, listener)
     configs = dictionary_configs(recipe.dictionary, model)
     sites = sorted({s for c in configs.values() for s in (c.read_site, c.write_site)})
-    text = open_text(recipe.text, model, seed=recipe.seed)
+    measured = recipe.evaluation.tokens
+    text = open_text(recipe.text, model, seed=recipe.seed, held_out_tokens=measured)
     options = recipe.stream.model_copy(update={"store": "none"})
     stream = ActivationStream(model, text.train, sites, options=options, seed=recipe.seed)
     steps = planned_steps(stream, recipe.training)
@@ -305,7 +309,7 @@ def plan_training(recipe: TrainRecipe) -> Plan:
             "trained_tokens": steps * batch_tokens,
             "stream_memory_mib": round(stream_bytes / 2**20),
             "dictionary_memory_mib": round(16 * n_parameters / 2**20),
-            "n_held_out_documents": len(text.held_out.documents),
+            "n_held_out_tokens": text.held_out.n_tokens if measured else 0,
         }
     )
 

@@ -14,9 +14,16 @@ from lmscope.core.errors import LmscopeError, RecipeError, RunError
 from lmscope.core.files import write_text
 from lmscope.core.protocols import Listener
 from lmscope.runs.journal import Journal
-from lmscope.runs.lock import FolderLock, is_locked
+from lmscope.runs.lock import LOCK_FILE, FolderLock, is_locked
 from lmscope.runs.recipe import Recipe, recipe_digest
-from lmscope.runs.record import RunRecord, Status, describe_machine, now, read_record
+from lmscope.runs.record import (
+    RECORD_FILE,
+    RunRecord,
+    Status,
+    describe_machine,
+    now,
+    read_record,
+)
 
 RECIPE_FILE: Final = "recipe.toml"
 _log = logging.getLogger(__name__)
@@ -150,6 +157,12 @@ class Run:
         return self.path / "artifacts"
 
     @property
+    def made_nothing(self) -> bool:
+        """Whether there is neither a number nor a file that the work itself wrote."""
+        own = {RECIPE_FILE, RECORD_FILE, LOCK_FILE, "events.jsonl"}
+        return all(path.is_dir() or path.name in own for path in self.path.rglob("*"))
+
+    @property
     def recipe_values(self) -> dict[str, Any]:
         """The recipe as plain values.
 
@@ -253,7 +266,7 @@ class Run:
         self._since = time.monotonic()
         self._spent_s = self.record.elapsed_s
         self._update(status="running", started=self.record.started or now(), ended=None)
-        self.event("resumed" if self.record.n_resumed else "started")
+        self.event("resumed" if self.record.n_resumed else "started", folder=str(self.path))
         return self
 
     def __exit__(

@@ -1,0 +1,91 @@
+import json
+
+import pytest
+
+from lmscope.jobs.demo import DemoRecipe, demo
+from lmscope.jobs.reports import read_health
+from lmscope.jobs.running import running
+from lmscope.runs.run import Run
+
+NAME = "resid_post-1-64-topk-4"
+ESTIMATES = (
+    "l0",
+    "explained_variance_centred",
+    "explained_variance_uncentred",
+    "pca_explained_variance_centred",
+    "random_explained_variance_centred",
+    "ce_recovered_zero",
+    "ce_recovered_mean",
+)
+
+
+@pytest.fixture(scope="module")
+def wanted(values):
+    changes = {"job": "demo", "name": "demo", "n_telling": 3, "n_contexts": 2}
+    return DemoRecipe.from_mapping(values(**changes, **{"training.steps": 120}))
+
+
+@pytest.fixture(scope="module")
+def shown(wanted, tmp_path_factory):
+    return demo(wanted, root=tmp_path_factory.mktemp("runs"))
+
+
+def test_the_json_object_has_every_figure_and_its_interval(shown):
+    figures = json.loads(json.dumps(shown.to_mapping()))
+    plain = {"run", "model", "site", "n_latents", "n_tokens", "elapsed_s", "dead_fraction"}
+    assert figures.keys() == plain | set(ESTIMATES) | {f"{name}_interval" for name in ESTIMATES}
+    assert (figures["site"], figures["n_latents"]) == ("resid_post@1", 64)
+    assert figures["elapsed_s"] > 0
+    for name in ESTIMATES:
+        if figures[name] is None:  # taking the site away costs this model nothing
+            assert name == "ce_recovered_zero"
+            continue
+        low, high = figures[f"{name}_interval"]
+        assert low <= figures[name] <= high
+
+
+def test_the_figures_are_those_of_the_report(shown):
+    report = read_health(shown.run.artifacts / "health" / NAME)
+    assert report.headline().items() <= shown.figures.items()
+    assert shown.figures["run"] == str(shown.run.path)
+    assert Run.open(shown.run.path).status == "done"
+
+
+def test_every_plot_is_a_picture_in_the_run(shown):
+    names = [path.name for path in shown.plots]
+    assert names == ["loss.png", "l0.png", "explained_variance_centred.png", "frequency.png"]
+    for path in shown.plots:
+        assert path.parent == shown.run.artifacts / "plots"
+        assert path.read_bytes().startswith(b"\x89PNG")
+
+
+def test_latents_are_shown_with_their_contexts_and_kept(shown):
+    kept = json.loads((shown.run.artifacts / "latents.json").read_text(encoding="utf-8"))
+    assert [latent.headline for latent in shown.latents] == [one["headline"] for one in kept]
+    assert 0 < len(kept) <= 3
+    for latent in shown.latents:
+        assert 0 < len(latent.strips) <= 2
+        assert all(max(strip.values) > 0 for strip in latent.strips)
+
+
+def test_the_table_sets_the_dictionary_beside_its_baselines(shown):
+    assert [row[0] for row in shown.table.rows] == ["dictionary", "pca", "random", "identity"]
+    assert "held-out tokens" in shown.table.caption
+
+
+def test_an_interrupted_demo_goes_on_to_the_same_figures(wanted, shown, tmp_path, stop_at):
+    with pytest.raises(KeyboardInterrupt):
+        demo(wanted, root=tmp_path, listeners=[stop_at(50)])
+    (folder,) = tmp_path.iterdir()
+    resumed = demo(wanted, root=tmp_path, resume=folder)
+    apart = {"run", "elapsed_s"}
+    assert {k: v for k, v in resumed.figures.items() if k not in apart} == {
+        k: v for k, v in shown.figures.items() if k not in apart
+    }
+
+
+def test_a_failed_figure_leaves_the_trained_run_as_it_was(wanted, tmp_path):
+    with pytest.raises(ZeroDivisionError), running(wanted, tmp_path, (), None):
+        1 / 0  # noqa: B018 (any defect after the folder was made)
+    (folder,) = tmp_path.iterdir()
+    assert Run.open(folder).status == "failed"
