@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from lmscope.core.errors import DataError, RecipeError, RunError, SiteError
-from lmscope.dictionaries.config import BatchTopK, JumpReLU, KAnnealing, ReLU, TopK
+from lmscope.dictionaries.config import BatchTopK, JumpReLU, ReLU, TopK
 from lmscope.dictionaries.dictionary import Dictionary
 from lmscope.jobs.reports import read_health
 from lmscope.jobs.running import running
@@ -94,11 +94,10 @@ def test_every_site_is_combined_with_every_width_and_sparsity(model):
     }
 
 
+ANNEALED = {"kind": "topk", "annealing": {"style": "off"}}
 UNEQUAL = (
     TopK(k=4),
     TopK(k=5),
-    TopK(k=4, annealing=KAnnealing(style="off")),
-    TopK(k=4, annealing=KAnnealing(fraction=0.25)),
     BatchTopK(k=4),
     ReLU(),
     ReLU(l1_coefficient=1e20),
@@ -123,6 +122,11 @@ def test_unequal_dictionaries_have_unequal_names_that_can_be_files(model):
     [
         ({}, RecipeError, "There is no dictionary to train"),
         ({"sites": ["resid_post@1", "resid_post@*"], "n_latents": [64, 64]}, RecipeError, "twice"),
+        (
+            {"sites": ["resid_post@1"], "sparsity": [ANNEALED, {"kind": "topk"}]},
+            RecipeError,
+            "annealing of k alone",
+        ),
         ({"transcoders": [["mlp_in@1", "mlp_out@*"]]}, RecipeError, "cannot be paired"),
         ({"sites": ["resid_pst@1"]}, SiteError, "resid_post"),
         ({"sites": ["resid_post@7"]}, SiteError, "resid_post@7"),

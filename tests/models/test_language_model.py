@@ -104,7 +104,7 @@ def test_patterns_and_foreign_names_resolve(model: LanguageModel):
 
 
 def test_wrong_sites_say_what_there_is(model: LanguageModel, batch: Batch):
-    with pytest.raises(SiteError, match=r"Did you mean resid_post"):
+    with pytest.raises(SiteError, match="no site 'resid_post@7': its layers are 0 to 2"):
         model.read(batch, ["resid_post@7"])
     with pytest.raises(SiteError, match="state-space"):
         model.read(batch, ["ssm_state@0"])

@@ -30,7 +30,9 @@ class Config(BaseModel):
         for name, field in cls.model_fields.items():
             optional = type(None) in get_args(field.annotation)
             if optional and not field.is_required() and field.get_default() is not None:
-                raise TypeError(f"{cls.__name__}.{name} may be None but defaults to something else.")
+                raise TypeError(
+                    f"{cls.__name__}.{name} may be None but defaults to something else."
+                )
 
     @classmethod
     def from_mapping(cls: type[T], values: Mapping[str, Any], source: str = "the recipe") -> T:
@@ -77,7 +79,9 @@ def read_toml(path: Path | str) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise RecipeError(f"There is no recipe at '{path}'.") from None
+        raise RecipeError(
+            f"There is no recipe at '{path}'. Check the path; a name without .toml means a shipped recipe."
+        ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise RecipeError(f"'{path}' is not a TOML file: {error}.") from None
     except OSError as error:

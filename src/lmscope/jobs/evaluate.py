@@ -85,10 +85,10 @@ def evaluate(
         LmscopeError: Anything a user can cause, in one sentence.
     """
     task = _task(recipe)
+    trained = {name: Dictionary.load(path) for name, path in task.dictionaries.items()}
     with running(recipe, root, listeners, resume) as (run, stop):
         model = load_model(task.model, run)
         run.note_weights({model.name: model.weights_hash})
-        trained = {name: Dictionary.load(path) for name, path in task.dictionaries.items()}
         for dictionary in trained.values():
             check_fits(model, dictionary.to(model.device))
         choice = recipe.evaluation

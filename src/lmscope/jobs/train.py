@@ -30,7 +30,7 @@ from lmscope.jobs.reports import write_health
 from lmscope.jobs.running import Plan, Silent, running
 from lmscope.models.language_model import LanguageModel
 from lmscope.runs.recipe import Recipe
-from lmscope.runs.run import Run, flatten
+from lmscope.runs.run import Run
 from lmscope.runs.signals import StopSignal
 from lmscope.training.checkpoint import Checkpoint, Checkpoints
 from lmscope.training.config import TrainingConfig
@@ -238,7 +238,8 @@ def dictionary_configs(
                 name = dictionary_name(config)
                 if name in configs:
                     raise RecipeError(
-                        f"'{name}' is asked for twice: leave one of the equal sites, widths or sparsities out."
+                        f"'{name}' is asked for twice: leave one of the equal sites, widths or sparsities out "
+                        "(the annealing of k alone makes no difference here)."
                     )
                 configs[name] = config
     return configs
@@ -247,12 +248,12 @@ def dictionary_configs(
 def dictionary_name(config: DictionaryConfig) -> str:
     """A name from site, width and sparsity: `resid_post-14-4608-topk-32`.
 
-    What differs from the sparsity's defaults is part of it, so unequal dictionaries have unequal names.
+    What differs from the sparsity's defaults is part of it; how k is annealed is not.
     """
     read, write = config.read_site.slug, config.write_site.slug
     place = f"{read}.to.{write}" if config.is_transcoder else read
     sparsity = config.sparsity
-    settings = flatten(sparsity.model_dump(exclude={"kind", "k"}, exclude_defaults=True))
+    settings = sparsity.model_dump(exclude={"kind", "k", "annealing"}, exclude_defaults=True)
     own = [str(sparsity.k)] if isinstance(sparsity, TopK | BatchTopK) else []
     own += [f"{key}={value}".replace("+", "") for key, value in settings.items()]
     return "-".join([place, str(config.n_latents), sparsity.kind, *own])

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from lmscope.core.errors import ModelError, did_you_mean
-from lmscope.models.catalog import CATALOG
+from lmscope.models.catalog import CATALOG, HubSource
 
 _WANTED = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja", "*.md"]
 _UNWANTED = ["*/*", "consolidated*"]
@@ -57,6 +57,12 @@ def snapshot(name: str) -> Path:
             f"'{name}' is no local folder, no catalog name and no hub id (owner/model).{near}"
         ) from None
     except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
+        sources = [model.source for model in CATALOG.values()]
+        if any(isinstance(s, HubSource) and s.repository == repository for s in sources):
+            raise ModelError(
+                f"'{name}' was never fetched to this machine, and the hub cannot be asked "
+                f"({type(error).__name__}). Go online once, or give the path of a model folder."
+            ) from None
         raise ModelError(
             f"'{name}' is no local folder and no catalog name, and the hub cannot be asked "
             f"({type(error).__name__}).{near} Go online, or give the path of a model folder."

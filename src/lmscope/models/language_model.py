@@ -154,9 +154,19 @@ class LanguageModel:
                 continue
             item = parse_pattern(pattern) if isinstance(pattern, str) else pattern
             if item.part == "logits" and not self.has_logits:
-                raise SiteError(f"{self.name} has no 'logits': it has no language-model head.")
+                raise SiteError(
+                    f"{self.name} has no 'logits': it has no language-model head. Take another site, "
+                    "e.g. 'final'."
+                )
             if reason := self.family.why_absent(item.part):
-                raise SiteError(f"{self.name} ({self.family.name}) has no '{item}': {reason}.")
+                parts = ", ".join(dict.fromkeys(site.part for site in self._sites))
+                raise SiteError(
+                    f"{self.name} ({self.family.name}) has no '{item}': {reason}. It has {parts}."
+                )
+            if isinstance(item, Site) and (item.layer or 0) >= self.n_layers:
+                raise SiteError(
+                    f"{self.name} has no site '{item}': its layers are 0 to {self.n_layers - 1}."
+                )
         return expand(patterns, known)
 
     def width(self, site: str | Site) -> int:
@@ -167,7 +177,10 @@ class LanguageModel:
         """
         (site,) = self.resolve([site])
         if site.part in ("scores", "pattern"):
-            raise SiteError(f"'{site}' has no fixed width: it has one value for each position.")
+            raise SiteError(
+                f"'{site}' has no fixed width: it has one value for each position. Take a site of fixed "
+                f"width, e.g. '{Site('z', site.layer)}'."
+            )
         if site.part in ATTENTION_PARTS:
             return self.d_head * (self.n_kv_heads if site.part in "kv" else self.n_heads)
         if site.part in ("mlp_gate", "mlp_hidden"):

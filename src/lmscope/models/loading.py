@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from lmscope.core.errors import ModelError, did_you_mean
+from lmscope.core.errors import ModelError
 from lmscope.core.protocols import Listener
 from lmscope.models import store
 from lmscope.models.catalog import CATALOG, HubSource
@@ -108,7 +108,10 @@ def locate(name: str, *, cache: Path | str | None = None, listener: Listener | N
             return store.model_folder(name, cache)
         return store.get(name, listener, cache)
     if path.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1:
-        raise ModelError(f"There is no folder '{name}'.{did_you_mean(path.name, CATALOG)}")
+        raise ModelError(
+            f"There is no model folder '{name}'. Check the path, or give a catalog name "
+            "(`lmscope models list`) or a Hugging Face id."
+        )
     return snapshot(name)
 
 
@@ -221,7 +224,9 @@ def _device(device: str) -> torch.device:
         "mps": torch.backends.mps.is_available(),
     }
     if not available.get(found.type, True):
-        raise ModelError(f"There is no {found.type} device here; take auto or cpu.")
+        raise ModelError(f"There is no {found.type} device for '{device}' here; take auto or cpu.")
+    if found.type == "cuda" and (found.index or 0) >= (n := torch.cuda.device_count()):
+        raise ModelError(f"There is no '{device}': the GPUs here are cuda:0 to cuda:{n - 1}.")
     return found
 
 

@@ -253,9 +253,12 @@ class Contexts:
             raise
 
     def _too_short(self) -> DataError:
-        limit = f" within max_tokens={self._max_tokens}" if self._max_tokens is not None else ""
+        if self._max_tokens is not None and self._max_tokens < self.context_length:
+            return DataError(
+                f"At most {self._max_tokens} tokens of '{self._corpus.name}' were asked for, which fill no "
+                f"context of {self.context_length}: allow more tokens, or shorten the context."
+            )
         return DataError(
             f"'{self._corpus.name}' holds {len(self._store)} tokens, which fill no context of "
-            f"{self.context_length}{limit}: use a shorter context_length, more text or a larger "
-            "max_tokens, or drop_tail=False to pad."
+            f"{self.context_length}: give more text, or shorten the context."
         )

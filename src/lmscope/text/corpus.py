@@ -189,6 +189,6 @@ def _remedy(source: DocumentSource) -> str:
         return (
             f"no group of '{source.whole.name}' falls on this side of a split at "
             f"{source.held_out_fraction} with seed {source.seed}; change the fraction or give more "
-            "documents (separator=... cuts a .txt file into documents)"
+            "documents (a separator cuts a .txt file into several)"
         )
     return "give a source with at least one document that is not empty"

@@ -74,7 +74,7 @@ def missing_column(column: str, present: Iterable[str], place: str) -> DataError
     names = list(present)
     return DataError(
         f"{place} has no column '{column}'; it has {', '.join(names) or 'none'}."
-        f"{did_you_mean(column, names) if len(names) > 1 else ''} Name the text with column=..."
+        f"{did_you_mean(column, names) if len(names) > 1 else ''} Name the column that holds the text."
     )
 
 
