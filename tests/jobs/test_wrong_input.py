@@ -164,9 +164,9 @@ def stopped(desk, interrupted) -> Run:
     return Run.open(interrupted(wanted, Path("runs"), 20).path)
 
 
-def _digest(run: Run) -> bytes:
+def _digest(run: Run) -> tuple[bytes, bytes]:
     (manifest,) = (run.artifacts / "dictionaries").glob("*/manifest.json")
-    return manifest.read_bytes()
+    return manifest.read_bytes(), (run.path / "metrics.jsonl").read_bytes()
 
 
 def _resumes_to_the_whole(run: Run) -> None:
