@@ -9,6 +9,7 @@ from lmscope.core.protocols import Listener
 from lmscope.dictionaries.health import HealthOptions
 from lmscope.evaluation.statistics import BootstrapOptions
 from lmscope.models.language_model import LanguageModel
+from lmscope.text.chat import ChatTemplate, ChatTokenizer
 from lmscope.text.contexts import Contexts
 from lmscope.text.corpus import Corpus
 from lmscope.text.tokens import TextTokenizer
@@ -36,6 +37,8 @@ class TextChoice(Config):
     """The column that holds the text; absent: `text`."""
     separator: str | None = None
     """The line between two documents of a .txt file; absent: the file is one document."""
+    chat: bool = False
+    """Whether rows hold `messages`, to be put through the model's chat template."""
     context_length: Annotated[int, Field(ge=2)] = 256
     """Tokens of one context."""
     max_tokens: Count | None = None
@@ -102,7 +105,7 @@ def open_text(
     Raises:
         DataError: The text cannot be read, or a side has none.
     """
-    corpus = Corpus.load(choice.source, column=choice.column, separator=choice.separator)
+    corpus = _open_corpus(choice, model)
     train, held_out = corpus.split(choice.held_out_fraction, seed)
     sides = Sides(
         as_contexts(train, choice, model, choice.max_tokens),
@@ -111,6 +114,13 @@ def open_text(
     if held_out_tokens:
         len(sides.held_out)  # read now: after training it is too late to learn that it is empty
     return sides
+
+
+def _open_corpus(choice: TextChoice, model: LanguageModel) -> Corpus:
+    if not choice.chat:
+        return Corpus.load(choice.source, column=choice.column, separator=choice.separator)
+    template = ChatTemplate(cast("ChatTokenizer", model.tokenizer), choice.column or "messages")
+    return Corpus.load(choice.source, separator=choice.separator, reader=template)
 
 
 def as_contexts(

@@ -38,6 +38,8 @@ class OtherText(Config):
     """`sample`, a file, folder or glob, or `hf:NAME[@CONFIG][:SPLIT[:COLUMN]]`."""
     column: str | None = None
     separator: str | None = None
+    chat: bool | None = None
+    """Whether rows hold `messages`, to be put through the model's chat template."""
     context_length: Annotated[int, Field(ge=2)] | None = None
     held_out_fraction: Annotated[float, Field(gt=0, lt=1)] | None = None
 

@@ -2,10 +2,11 @@
 
 import json
 from pathlib import Path
+from typing import Final
 
 from lmscope.core.errors import ArtifactError
 from lmscope.dictionaries.health import Health
-from lmscope.dictionaries.report import HealthReport
+from lmscope.dictionaries.report import Baseline, HealthReport
 from lmscope.display.tables import Cell, Table
 from lmscope.evaluation.statistics import Estimate
 from lmscope.runs.artifact import read_manifest, write_artifact
@@ -45,13 +46,50 @@ def read_health(path: Path | str) -> HealthReport:
     return HealthReport.from_mapping(values, f"'{path}'")
 
 
+FIGURES: Final = {
+    "explained variance, centred": ("reconstruction", "explained_variance_centred"),
+    "explained variance, uncentred": ("reconstruction", "explained_variance_uncentred"),
+    "cosine": ("reconstruction", "cosine"),
+    "cross-entropy, spliced (nats)": ("loss", "ce"),
+    "CE recovered, against zero": ("loss", "ce_recovered_zero"),
+    "CE recovered, against mean": ("loss", "ce_recovered_mean"),
+    "KL from clean (nats)": ("loss", "kl"),
+}
+"""Rows of the table: what it says, and where the report has it."""
+
+
 def health_table(report: HealthReport, caption: str) -> Table:
-    """A dictionary beside its baselines, with intervals, for the terminal and the notebook."""
-    columns, rows = report.table()
-    return Table(
-        columns=columns, rows=tuple(tuple(_cell(v) for v in row) for row in rows), caption=caption
+    """A dictionary beside its baselines, one row a figure with its 95 % interval."""
+    arms: dict[str, HealthReport | Baseline] = {"dictionary": report, **report.baselines}
+    rows: list[tuple[Cell, ...]] = [
+        ("active numbers a token", *(_active(arm) for arm in arms.values()))
+    ]
+    for label, (part, figure) in FIGURES.items():
+        estimates = [getattr(getattr(arm, part), figure, None) for arm in arms.values()]
+        if any(estimate is not None for estimate in estimates):
+            rows.append((label, *(_interval(estimate) for estimate in estimates)))
+    none = (None,) * (len(arms) - 1)
+    sparsity = report.sparsity
+    rows.append(
+        ("latents that never fire", f"{sparsity.n_dead} ({sparsity.dead_fraction:.1%})", *none)
     )
+    rows.append(
+        (
+            "latents on > 10 % of tokens",
+            f"{sparsity.n_dense} ({sparsity.dense_fraction:.1%})",
+            *none,
+        )
+    )
+    return Table(("figure", *arms), tuple(rows), caption=caption)
 
 
-def _cell(value: str | int | float | Estimate | None) -> Cell:
-    return str(value) if isinstance(value, Estimate) else value
+def _active(arm: HealthReport | Baseline) -> str:
+    return str(arm.n_active) if isinstance(arm, Baseline) else f"{arm.sparsity.l0.value:.1f}"
+
+
+def _interval(estimate: Estimate | None) -> str | None:
+    if estimate is None:
+        return None
+    if estimate.low is None or estimate.high is None or estimate.low == estimate.high:
+        return f"{estimate.value:.3f}"
+    return f"{estimate.value:.3f} [{estimate.low:.3f}, {estimate.high:.3f}]"

@@ -6,8 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from lmscope.core.errors import DataError, ModelError, RecipeError, SiteError
 from lmscope.core.protocols import Listener
+from lmscope.core.rng import stream_seed
 from lmscope.runs.listing import remove_run
 from lmscope.runs.recipe import Recipe
 from lmscope.runs.run import Run
@@ -69,6 +72,8 @@ def running(
     run = Run.create(root, recipe) if resume is None else Run.resume(resume, recipe)
     for listener in listeners:
         run.listen(listener)
+    # Nothing of ours draws from torch's global generator; checkpoints hold it, and so equal runs have equal ones.
+    torch.manual_seed(stream_seed(recipe.seed, "global"))
     try:
         with StopSignal() as stop, run:
             yield run, stop
