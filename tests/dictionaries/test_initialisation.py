@@ -37,7 +37,6 @@ def test_the_encoder_of_an_sae_starts_as_its_decoder(make_config):
     sae = start(make_config(TopK(k=2)))
     assert torch.equal(sae.W_enc, sae.W_dec)
     assert not sae.b_enc.any()
-    assert not sae.b_dec.any()
     assert not torch.equal(
         *[
             getattr(start(make_config(TopK(k=2)), encoder="independent"), w)
@@ -68,8 +67,9 @@ def test_scales_give_a_mean_activation_the_norm_of_its_width(make_config):
     assert raw.scale_in == raw.scale_out == 1
 
 
-def test_b_dec_can_start_at_the_mean(make_config):
-    dictionary = start(make_config(TopK(k=2)), b_dec="mean")
+def test_b_dec_starts_at_the_mean_unless_asked_for_zero(make_config):
+    assert not start(make_config(TopK(k=2)), b_dec="zero").b_dec.any()
+    dictionary = start(make_config(TopK(k=2)))
     # With no latent firing the reconstruction is the raw mean.
     torch.testing.assert_close(dictionary.decode(torch.zeros(1, 20))[0], torch.arange(6.0))
 

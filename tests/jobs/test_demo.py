@@ -69,7 +69,12 @@ def test_latents_are_shown_with_their_contexts_and_kept(shown):
 
 
 def test_the_table_sets_the_dictionary_beside_its_baselines(shown):
-    assert [row[0] for row in shown.table.rows] == ["dictionary", "pca", "random", "identity"]
+    assert shown.table.columns == ("figure", "dictionary", "pca", "random", "identity")
+    figures = {row[0]: row[1:] for row in shown.table.rows}
+    estimates = figures["explained variance, centred"]
+    assert estimates[0].startswith(f"{shown.figures['explained_variance_centred']:.3f} [")
+    assert estimates[1].startswith(f"{shown.figures['pca_explained_variance_centred']:.3f} [")
+    assert estimates[-1] == "1.000"
     assert "held-out tokens" in shown.table.caption
 
 

@@ -153,8 +153,9 @@ class Initialisation(Config):
     """Norm of each decoder row. `paper`: sqrt(2 / expansion), `script`: 0.5 at every width."""
     encoder: Literal["auto", "decoder", "independent"] = "auto"
     """`decoder`: equal to the decoder. `auto`: that for SAEs, `independent` for transcoders."""
-    b_dec: Literal["zero", "mean"] = "zero"
-    """`mean`: the mean activation of the written site."""
+    b_dec: Literal["mean", "zero"] = "mean"
+    """`mean`: the mean activation of the written site (bricken2023monosemanticity). `zero`: the paper's.
+    From zero, and without `apply_b_dec_to_input`, a large mean keeps many latents from ever firing."""
 
 
 class AuxK(Config):

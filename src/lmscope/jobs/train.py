@@ -48,7 +48,8 @@ class DictionaryChoice(Config):
     sparsity: tuple[Sparsity, ...] = (TopK(),)
     skip: bool = False
     """Whether a linear path runs beside the latents."""
-    apply_b_dec_to_input: bool = False
+    apply_b_dec_to_input: bool | None = None
+    """Whether `b_dec` is taken from the input before encoding; absent: for SAEs yes, for transcoders no."""
     normalisation: Literal["mean_norm", "none"] = "mean_norm"
     threshold_tokens: Count | None = None
     """If given, TopK and BatchTopK dictionaries end with one JumpReLU threshold, calibrated on so many
@@ -219,6 +220,7 @@ def dictionary_configs(
             "e.g. --site resid_post@14."
         )
     configs: dict[str, DictionaryConfig] = {}
+    applied = choice.apply_b_dec_to_input
     for read, write in pairs:
         for n_latents in choice.n_latents:
             for sparsity in choice.sparsity:
@@ -230,7 +232,7 @@ def dictionary_configs(
                     n_latents=n_latents,
                     sparsity=sparsity,
                     skip=choice.skip,
-                    apply_b_dec_to_input=choice.apply_b_dec_to_input,
+                    apply_b_dec_to_input=read == write if applied is None else applied,
                     normalisation=choice.normalisation,
                     model=model.name,
                     model_hash=model.weights_hash,
