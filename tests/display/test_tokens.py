@@ -54,7 +54,9 @@ def test_a_given_scale_caps_the_colour():
 
 
 def test_the_terminal_gets_text_and_backgrounds():
-    text = TokenStrip((" the", "\n", "cat"), (1.0, 0.0, 0.0)).to_rich()
+    strip = TokenStrip((" the", "\n", "cat"), (1.0, 0.0, 0.0))
+    assert "\n" not in strip.to_rich(break_lines=False).plain
+    text = strip.to_rich()
     assert text.plain == " the↵\ncat"
     assert [str(span.style) for span in text.spans] == ["#000000 on #e67800"]
 

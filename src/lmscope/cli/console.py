@@ -8,8 +8,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from rich.console import Console
+from rich.text import Text
 
 from lmscope.display.tables import Table, shown
+from lmscope.display.tokens import TokenStrip
 from lmscope.display.visible import visible
 
 _UNBROKEN: Final = 10_000
@@ -110,6 +112,6 @@ def discard_stdout() -> None:
     os.dup2(sink, sys.stdout.fileno())
 
 
-def print_rich(value: Any) -> None:
-    """Write something with a form for rich consoles (`to_rich`) to stdout."""
-    stdout().print(value.to_rich())
+def print_strip(strip: TokenStrip) -> None:
+    """Write a context on one line to stdout, its tokens shaded; wrapped only where it must be."""
+    stdout().print(Text("  ").append_text(strip.to_rich(break_lines=False)))

@@ -42,7 +42,7 @@ def report_demo(result: DemoResult, as_json: bool) -> None:
     for latent in result.latents:
         console.print_line(f"\n{latent.headline}")
         for strip in latent.strips:
-            console.print_rich(strip)
+            console.print_strip(strip)
     console.print_line("")
     console.print_table(result.table)
     if result.plots:

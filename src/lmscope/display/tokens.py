@@ -52,8 +52,12 @@ class TokenStrip:
     def _repr_html_(self) -> str:
         return self.to_html()
 
-    def to_rich(self) -> "Text":
-        """The strip as text with a coloured background, for a rich console."""
+    def to_rich(self, *, break_lines: bool = True) -> "Text":
+        """The strip as text with a coloured background, for a rich console.
+
+        Args:
+            break_lines: Whether a newline also breaks the line, beside its sign.
+        """
         from rich.text import Text
 
         text = Text()
@@ -61,7 +65,7 @@ class TokenStrip:
             colour = self.colour(value)
             style = "" if colour is None else f"{_ink(colour)} on {_hex(colour)}"
             text.append(visible(token), style=style)
-            if "\n" in token:
+            if break_lines and "\n" in token:
                 text.append("\n")
         return text
 
