@@ -19,7 +19,7 @@ N_LATENTS, N_CONTEXTS = 6, 2
 def main() -> int:
     run, target = Path(sys.argv[1]), Path(sys.argv[2])
     (report,) = sorted((run / "artifacts" / "health").iterdir())
-    console = Console(record=True, width=118, file=open("/dev/null", "w"))  # noqa: SIM115, PTH123
+    console = Console(record=True, width=134, file=open("/dev/null", "w"))  # noqa: SIM115, PTH123
     for latent in json.loads((run / "artifacts" / "latents.json").read_text())[:N_LATENTS]:
         console.print(latent["headline"], style="bold", highlight=False, markup=False)
         for context in latent["contexts"][:N_CONTEXTS]:

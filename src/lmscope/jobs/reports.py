@@ -58,9 +58,14 @@ FIGURES: Final = {
 """Rows of the table: what it says, and where the report has it."""
 
 
+BASELINES: Final = ("pca", "random", "identity")
+"""Columns beside the dictionary's."""
+
+
 def health_table(report: HealthReport, caption: str) -> Table:
     """A dictionary beside its baselines, one row a figure with its 95 % interval."""
-    arms: dict[str, HealthReport | Baseline] = {"dictionary": report, **report.baselines}
+    baselines = {name: report.baselines[name] for name in BASELINES if name in report.baselines}
+    arms: dict[str, HealthReport | Baseline] = {"dictionary": report, **baselines}
     rows: list[tuple[Cell, ...]] = [
         ("active numbers a token", *(_active(arm) for arm in arms.values()))
     ]
