@@ -1,6 +1,7 @@
 import pytest
 
 from lmscope.core.errors import ArtifactError, ModelError, RecipeError
+from lmscope.jobs import evaluate as evaluate_module
 from lmscope.jobs.evaluate import (
     EvaluateRecipe,
     evaluate,
@@ -117,11 +118,11 @@ def test_an_interrupted_evaluation_measures_only_what_is_left(recipe, values, tm
     )
     asked, root = wanted(run.path, values), tmp_path / "evaluate"
     with pytest.raises(KeyboardInterrupt):
-        evaluate(asked, root=root, listeners=[stop_at(event="health")])
+        evaluate(asked, root=root, listeners=[stop_at(event="result")])
     (entry,) = list_runs(root)
     assert entry.run.status == "interrupted"
     resumed = evaluate(asked, root=root, resume=entry.path)
-    measured = [e["dictionary"] for e in resumed.events() if e["event"] == "health"]
+    measured = [e["name"] for e in resumed.events() if e["event"] == "result"]
     assert measured == ["resid_post-1-32-topk-4", "resid_post-1-48-topk-4"]
     assert Run.open(entry.path).status == "done"
 
@@ -135,3 +136,13 @@ def test_a_dictionary_that_was_cut_off_while_written_is_none(tmp_path):
 def test_nothing_to_measure_is_an_error(trained, values, tmp_path):
     with pytest.raises(RecipeError, match="nothing to measure"):
         evaluate(wanted(trained.path, values, **{"evaluation.tokens": 0}), root=tmp_path)
+
+
+def test_longer_contexts_keep_the_tokens_of_a_block_and_of_a_pass():
+    values = {
+        "stream": {"block_contexts": 64, "forward_contexts": 16},
+        "text": {"context_length": 256},
+    }
+    stream = evaluate_module._stream(values, 1024)
+    assert (stream.block_contexts, stream.forward_contexts) == (16, 4)
+    assert evaluate_module._stream(values, 256).block_contexts == 64

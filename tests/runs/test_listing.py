@@ -11,6 +11,8 @@ def make(root, name, *, seed=0, loss=1.0):
         run.note_weights({"model": "abc"})
         run.metrics(1, {"loss": 5.0})
         run.metrics(2, {"loss": loss})
+        run.event("result", name="it", figures={"error": 9.0})
+        run.event("result", name="it", figures={"error": loss})
     return Run.open(run.path)
 
 
@@ -33,6 +35,7 @@ def test_a_diff_names_recipe_keys_and_last_metrics(tmp_path):
     diff = diff_runs(make(tmp_path, "one"), make(tmp_path, "two", seed=1, loss=2.0))
     assert diff.recipe == {"name": ("one", "two"), "seed": (0, 1)}
     assert diff.metrics == {"loss": (1.0, 2.0)}
+    assert diff.results == {"it.error": (1.0, 2.0)}
     assert diff.machine == diff.weights == {}
 
 

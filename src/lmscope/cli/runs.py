@@ -75,7 +75,7 @@ def show(run: str, /, *, runs_dir: Path = _RUNS, json: Switch = False) -> int:
 
 @app.command(name="diff", help_epilogue="Example:\n\n    lmscope runs diff RUN_A RUN_B\n")
 def diff(a: str, b: str, /, *, runs_dir: Path = _RUNS, json: Switch = False) -> int:
-    """Say in what two runs differ: recipe, last metrics, machine and weights.
+    """Say in what two runs differ: recipe, results, last metrics, machine and weights.
 
     Args:
         a: The first run.
@@ -90,7 +90,7 @@ def diff(a: str, b: str, /, *, runs_dir: Path = _RUNS, json: Switch = False) -> 
     found = diff_runs(*runs)
     parts = {
         name: {key: list(values) for key, values in getattr(found, name).items()}
-        for name in ("recipe", "metrics", "machine", "weights")
+        for name in ("recipe", "results", "metrics", "machine", "weights")
     }
     if json:
         console.print_json({"runs": [str(run.path) for run in runs], **parts})
@@ -135,6 +135,7 @@ def summary(run: "Run") -> dict[str, Any]:
         "artifacts": _names(run.artifacts),
         "weights": record.weights,
         "machine": record.machine.to_mapping(),
+        "results": run.results(),
         "metrics": (run.metrics_rows() or [{}])[-1],
         "recipe": run.recipe_values,
     }

@@ -94,11 +94,13 @@ def evaluate(
         for dictionary in trained.values():
             check_fits(model, dictionary.to(model.device))
         choice = recipe.evaluation
+        run.event("phase", phase="text", source=task.text.source)
         text = open_text(task.text, model, seed=task.seed, held_out_tokens=choice.tokens)
         sites = {s for d in trained.values() for s in (d.config.read_site, d.config.write_site)}
         stream = ActivationStream(
             model, text.train, sorted(sites), options=task.stream, seed=task.seed
         )
+        run.event("phase", phase="calibrate")
         examiner = Examiner(model, text, stream, choice, recipe.seed)
         for name, dictionary in trained.items():
             stop.raise_if_requested()
@@ -149,14 +151,29 @@ def _task(recipe: EvaluateRecipe) -> _Task:
     path = Path(recipe.dictionary)
     dictionaries = trained_dictionaries(path)
     trained_by = Run.open(path).recipe_values if (path / "run.json").is_file() else {}
+    text = TextChoice.from_mapping(
+        {**trained_by.get("text", {}), **recipe.text.to_mapping()}, "text"
+    )
     return _Task(
         dictionaries,
         ModelChoice.from_mapping(_model_values(trained_by, dictionaries, recipe), "model"),
-        TextChoice.from_mapping({**trained_by.get("text", {}), **recipe.text.to_mapping()}, "text"),
-        # Read once and only in part: nothing is worth keeping, and no later pass comes.
-        StreamConfig.from_mapping({**trained_by.get("stream", {}), "store": "none"}, "stream"),
+        text,
+        _stream(trained_by, text.context_length),
         int(trained_by.get("seed", recipe.seed)),
     )
+
+
+def _stream(trained_by: dict[str, Any], context_length: int) -> StreamConfig:
+    """The training's stream; with contexts of another length, as many tokens a block and a pass."""
+    # Read once and only in part: nothing is worth keeping, and no later pass comes.
+    values = {**trained_by.get("stream", {}), "store": "none"}
+    stream = StreamConfig.from_mapping(values, "stream")
+    trained_length = trained_by.get("text", {}).get("context_length", context_length)
+    sizes = {
+        key: max(1, getattr(stream, key) * trained_length // context_length)
+        for key in ("block_contexts", "forward_contexts")
+    }
+    return stream.model_copy(update=sizes)
 
 
 def _model_values(

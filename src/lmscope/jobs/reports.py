@@ -17,7 +17,7 @@ FORMAT_VERSION = 1
 
 
 def write_health(run: Run, name: str, health: Health) -> Path:
-    """Write a report under `artifacts/health/NAME` and its headline into the run's events.
+    """Write a report under `artifacts/health/NAME` and its headline as a `result` event.
 
     The folder holds `report.json` and, for each latent, `latents.safetensors`.
     """
@@ -27,7 +27,7 @@ def write_health(run: Run, name: str, health: Health) -> Path:
             text = json.dumps(health.report.to_mapping(), indent=1, sort_keys=True)
             (folder / "report.json").write_text(text + "\n", encoding="utf-8")
             health.latents.save(folder / "latents.safetensors")
-    run.event("health", dictionary=name, **health.report.headline())
+    run.event("result", name=name, figures=health.report.headline())
     return path
 
 

@@ -133,9 +133,7 @@ class Training:
         objectives = self._objectives()
         self._fit(objectives, checkpoint)
         self.stream.close()
-        measured = [self._finish(objective) for objective in objectives]
-        self.run.event("results", dictionaries=[one.name for one in measured])
-        return measured
+        return [self._finish(objective) for objective in objectives]
 
     def _open_stream(self) -> ActivationStream:
         sites = sorted({s for c in self.configs.values() for s in (c.read_site, c.write_site)})

@@ -33,19 +33,21 @@ class RunDiff:
     Attributes:
         recipe: Recipe keys.
         metrics: The last value of each metric.
+        results: The figures of `result` events.
         machine: Machine kind, threads, versions and commit.
         weights: Hashes of the models studied.
     """
 
     recipe: dict[str, tuple[Any, Any]]
     metrics: dict[str, tuple[Any, Any]]
+    results: dict[str, tuple[Any, Any]]
     machine: dict[str, tuple[Any, Any]]
     weights: dict[str, tuple[Any, Any]]
 
     @property
     def is_empty(self) -> bool:
         """Whether nothing differs."""
-        return not (self.recipe or self.metrics or self.machine or self.weights)
+        return not (self.recipe or self.metrics or self.results or self.machine or self.weights)
 
 
 def list_runs(root: Path | str) -> tuple[RunEntry, ...]:
@@ -63,7 +65,7 @@ def list_runs(root: Path | str) -> tuple[RunEntry, ...]:
 
 
 def diff_runs(a: Run, b: Run) -> RunDiff:
-    """Compare two runs by recipe, last metrics, machine and weights.
+    """Compare two runs by recipe, last metrics, results, machine and weights.
 
     Raises:
         RunError: A run is damaged.
@@ -71,6 +73,7 @@ def diff_runs(a: Run, b: Run) -> RunDiff:
     return RunDiff(
         recipe=differences(a.recipe_values, b.recipe_values),
         metrics=differences(_last_metrics(a), _last_metrics(b)),
+        results=differences(a.results(), b.results()),
         machine=differences(a.record.machine.to_mapping(), b.record.machine.to_mapping()),
         weights=differences(a.record.weights, b.record.weights),
     )

@@ -182,6 +182,11 @@ class Run:
         """All metrics so far: `step` and the numbers of that step; null where not finite."""
         return self._metrics.rows()
 
+    def results(self) -> dict[str, dict[str, Any]]:
+        """What the run found, by name: the figures of its last `result` event of each name."""
+        found = (row for row in self.events() if row["event"] == "result")
+        return {row["name"]: row["figures"] for row in found}
+
     def listen(self, listener: Listener) -> None:
         """Have a listener hear everything from now on; its failure never ends the run."""
         self._listeners.append(listener)
