@@ -1,7 +1,7 @@
 # make setup   a virtual environment in .venv with everything (quick when nothing changed)
 # make demo    set-up, then the main job: a real model to a trained, evaluated dictionary
 # make test    set-up, then the whole default test suite
-# make check   format, lint, types, layers, fast tests
+# make check   format, lint, types, layers, fresh reference pages, fast tests
 # make bench   the measurements behind docs/results
 # make docs    the documentation site, strict
 
@@ -40,6 +40,7 @@ check: setup
 	$(BIN)/ruff check .
 	$(BIN)/basedpyright
 	$(BIN)/lint-imports
+	$(BIN)/python scripts/write_reference.py --check
 	$(BIN)/pytest -n $(WORKERS) -q tests/architecture tests/core tests/runs tests/cli
 
 bench: setup

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from pydantic import model_validator
+
 from lmscope.activations.config import StreamConfig
 from lmscope.activations.memory import memory_bytes
 from lmscope.activations.stream import ActivationStream
@@ -55,6 +57,13 @@ class DictionaryChoice(Config):
     """If given, TopK and BatchTopK dictionaries end with one JumpReLU threshold, calibrated on so many
     training tokens (he2024llamascope, post-processing)."""
     objective: ObjectiveConfig = ObjectiveConfig()
+
+    @model_validator(mode="after")
+    def _sites_can_be_read(self) -> "DictionaryChoice":
+        """A site that exists in no model is a SiteError before anything is loaded or written."""
+        for text in (*self.sites, *(site for pair in self.transcoders for site in pair)):
+            parse_pattern(text)
+        return self
 
 
 class TrainRecipe(Recipe):
