@@ -71,3 +71,13 @@ def test_a_decoder_row_of_zeros_never_fires_once_folded(make_dictionary, sparsit
     x = torch.randn(50, 6, dtype=torch.float64)
     torch.testing.assert_close(folded(x), dictionary(x))
     assert folded.encode(x)[:, 3].sum() == 0
+
+
+def test_a_choice_by_pre_activation_alone_survives_folding(make_dictionary):
+    plain = make_dictionary(TopK(k=3, weight_by_decoder_norm=False), d_write=4)
+    weighted = make_dictionary(TopK(k=3), d_write=4)
+    folded = plain.fold()
+    x = torch.randn(50, 6, dtype=torch.float64)
+    torch.testing.assert_close(folded(x), plain(x))
+    torch.testing.assert_close(folded.encode(x), plain.encode(x) / plain.scale_in)
+    assert not torch.equal(plain.encode(x) > 0, weighted.encode(x) > 0)

@@ -3,14 +3,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lmscope.dictionaries.products import (
-    decode_rows,
-    keep_places,
-    keep_rows,
-    linear,
-    sparse_autoencode,
-)
-from lmscope.dictionaries.sparsity import batchtopk, batchtopk_places, topk, topk_sparse
+from lmscope.dictionaries.products import decode_rows, linear, sparse_autoencode
+from lmscope.dictionaries.selection import select_batchtopk, select_topk
+from lmscope.dictionaries.sparsity import batchtopk, topk
 
 
 def weights(seed, n_tokens, d_read, d_write, n_latents, dtype=torch.float64):
@@ -27,14 +22,12 @@ def dense(kind, x, W_enc, b_enc, W_dec, k):
 
 
 def fast(kind, x, W_enc, b_enc, W_dec, k):
-    norms = W_dec.detach().norm(dim=1)
-
-    def select(pre):
-        if kind == "topk":
-            return keep_rows(topk_sparse(pre, norms, k).indices)
-        return keep_places(batchtopk_places(pre, norms, k), *pre.shape)
-
-    return sparse_autoencode(x, W_enc, b_enc, W_dec, select)
+    encoder = x, W_enc, b_enc, W_dec.detach().norm(dim=1)
+    if kind == "topk":
+        selected = select_topk(*encoder, k)
+    else:
+        selected = select_batchtopk(*encoder, len(x) * k)
+    return sparse_autoencode(x, W_enc, b_enc, W_dec, selected)
 
 
 @settings(max_examples=40, deadline=None)

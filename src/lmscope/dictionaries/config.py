@@ -35,11 +35,13 @@ class ReLU(Config):
 
 
 class TopK(Config):
-    """The k latents of each token with the largest ReLU(pre) * norm of the decoder row."""
+    """The k latents of each token with the largest scores (he2024llamascope, eq. 5)."""
 
     kind: Literal["topk"] = "topk"
     k: Count = 50
     """Latents kept for one token."""
+    weight_by_decoder_norm: bool = True
+    """Whether a score is ReLU(pre) times the norm of the decoder row, or ReLU(pre) alone."""
     annealing: KAnnealing = KAnnealing()
 
 

@@ -111,13 +111,23 @@ class Dictionary(nn.Module):
             return self.b_enc
         return self.b_enc - self.W_enc @ self.b_dec
 
+    def score_norms(self) -> Float[Tensor, "latent"]:
+        """What ReLU(pre) is multiplied with to give a latent's score: the norm of its decoder row.
+
+        Ones for a TopK that selects by ReLU(pre) alone.
+        """
+        sparsity = self.config.sparsity
+        if isinstance(sparsity, TopK) and not sparsity.weight_by_decoder_norm:
+            return torch.ones_like(self.b_enc)
+        return decoder_norms(self.W_dec)
+
     def encode(self, x: Float[Tensor, "*token read"]) -> Float[Tensor, "*token latent"]:
         """Latents of raw activations; no token's depend on another token.
 
         Raises:
             RecipeError: The dictionary is a BatchTopK one whose threshold was never estimated.
         """
-        norms = decoder_norms(self.W_dec)
+        norms = self.score_norms()
         return encode(self.pre_activations(x), self.config.sparsity, norms, self.threshold)
 
     def encode_sparse(self, x: Float[Tensor, "*token read"]) -> SparseLatents:
@@ -127,8 +137,7 @@ class Dictionary(nn.Module):
             RecipeError: As `encode`.
         """
         if isinstance(self.config.sparsity, TopK):
-            norms = decoder_norms(self.W_dec)
-            return topk_sparse(self.pre_activations(x), norms, self.config.sparsity.k)
+            return topk_sparse(self.pre_activations(x), self.score_norms(), self.config.sparsity.k)
         return sparse(self.encode(x))
 
     def decode(
@@ -165,9 +174,11 @@ class Dictionary(nn.Module):
         """The inference form: raw units, decoder rows of norm 1, equal outputs.
 
         TopK stays TopK (the norms that select now sit in the pre-activations), ReLU stays ReLU, and
-        BatchTopK becomes JumpReLU with its one threshold at every latent. See `folding.fold`.
+        BatchTopK becomes JumpReLU with its one threshold at every latent. See `folding.fold`. A TopK
+        that selects by ReLU(pre) alone keeps its decoder norms: to move them would change its choice.
         """
         sparsity = self.config.sparsity
+        keep_norms = isinstance(sparsity, TopK) and not sparsity.weight_by_decoder_norm
         if isinstance(sparsity, BatchTopK):
             sparsity = JumpReLU()
         config = self.config.model_copy(
@@ -178,7 +189,7 @@ class Dictionary(nn.Module):
             }
         )
         with torch.no_grad():
-            folded = fold(self.weights, self.config.apply_b_dec_to_input)
+            folded = fold(self.weights, self.config.apply_b_dec_to_input, unit_rows=not keep_norms)
         tensors = {name: t for name, t in folded._asdict().items() if t is not None}
         return Dictionary.from_tensors(config, tensors)
 

@@ -36,7 +36,7 @@ def decoder_norms(W_dec: Float[Tensor, "latent write"]) -> Float[Tensor, "latent
     return torch.linalg.vector_norm(W_dec, dim=1)
 
 
-def fold(weights: Weights, apply_b_dec_to_input: bool) -> Weights:
+def fold(weights: Weights, apply_b_dec_to_input: bool, *, unit_rows: bool = True) -> Weights:
     """The same function of raw activations, with scales of 1 and decoder rows of norm 1.
 
     With `s = scale_in / scale_out` and `n` the norm of a row of `s * W_dec`:
@@ -51,6 +51,8 @@ def fold(weights: Weights, apply_b_dec_to_input: bool) -> Weights:
     Args:
         weights: In training units.
         apply_b_dec_to_input: Whether `b_dec` is taken from the input; it moves into `b_enc`.
+        unit_rows: Whether decoder rows come to norm 1; else they keep theirs, `n = 1` above and
+            `W_dec *= s`.
 
     Returns:
         Weights whose thresholds, if any, are one a latent, and whose `b_dec` is not to be taken
@@ -61,6 +63,8 @@ def fold(weights: Weights, apply_b_dec_to_input: bool) -> Weights:
         b_enc = b_enc - weights.W_enc @ weights.b_dec
     ratio = weights.scale_in / weights.scale_out
     norms = decoder_norms(weights.W_dec) * ratio
+    if not unit_rows:
+        norms = torch.ones_like(norms)
     gain = norms / weights.scale_in
     one = torch.ones_like(weights.scale_in)
     threshold = weights.threshold

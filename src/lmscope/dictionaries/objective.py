@@ -30,13 +30,9 @@ from lmscope.dictionaries.losses import (
     reconstruction_error,
     summed_error_unit,
 )
-from lmscope.dictionaries.products import (
-    Kept,
-    keep_places,
-    keep_rows,
-    sparse_autoencode,
-)
-from lmscope.dictionaries.sparsity import batchtopk_places, jumprelu_trained, relu, topk_sparse
+from lmscope.dictionaries.products import sparse_autoencode
+from lmscope.dictionaries.selection import select_batchtopk, select_topk
+from lmscope.dictionaries.sparsity import jumprelu_trained, relu
 from lmscope.training.objective import Loss, ParameterGroup
 
 Inlier = Callable[[Site, Tensor], Tensor]
@@ -294,19 +290,18 @@ class DictionaryObjective:
 
     def _attempt_sparse(self, x: Tensor, step: int) -> Attempt:
         dictionary = self.dictionary
-        n_latents, k = dictionary.config.n_latents, self.k_at(step)
+        k = self.k_at(step)
         assert k is not None
-        norms = decoder_norms(dictionary.W_dec.detach())
+        norms = dictionary.score_norms().detach()
+        encoder = x, dictionary.W_enc, dictionary.encoder_bias().detach(), norms
         coupled = isinstance(dictionary.config.sparsity, BatchTopK)
-
-        def select(pre: Tensor) -> Kept:
-            if coupled:
-                places = batchtopk_places(pre, norms, k, self._score_floor())
-                return keep_places(places, len(pre), n_latents)
-            return keep_rows(topk_sparse(pre, norms, k).indices)
-
+        if coupled:
+            selected = select_batchtopk(*encoder, len(x) * k, floor=self._score_floor())
+        else:
+            selected = select_topk(*encoder, k)
+        input_bias = dictionary.b_dec if dictionary.config.apply_b_dec_to_input else None
         output, values, kept = sparse_autoencode(
-            x, dictionary.W_enc, dictionary.encoder_bias(), dictionary.W_dec, select
+            x, dictionary.W_enc, dictionary.b_enc, dictionary.W_dec, selected, input_bias
         )
         fires = values.detach() > 0
         if coupled and len(values):

@@ -14,7 +14,6 @@ place of six. Values and gradients equal dense autograd's up to rounding. Sums r
 on a CPU equal inputs and thread counts give equal bits.
 """
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
@@ -46,8 +45,11 @@ class Autoencoded(NamedTuple):
     kept: Kept
 
 
-Select = Callable[[Tensor], Kept]
-"""Chooses pairs from pre-activations `[token, latent]`."""
+class Selected(NamedTuple):
+    """The pairs that a selection keeps, and their pre-activations, without gradient."""
+
+    kept: Kept
+    pre: Float[Tensor, "pair"]
 
 
 def sparse_autoencode(
@@ -55,23 +57,25 @@ def sparse_autoencode(
     W_enc: Float[Tensor, "latent read"],
     b_enc: Float[Tensor, "latent"],
     W_dec: Float[Tensor, "latent write"],
-    select: Select,
+    selected: Selected,
+    input_bias: Float[Tensor, "read"] | None = None,
 ) -> Autoencoded:
-    """Encode, keep what `select` chooses, decode; gradients flow to all four tensors.
+    """Decode what was kept of the pre-activations; gradients flow to all tensors.
 
     Args:
         x: Input in training units.
         W_enc: Encoder, one row a latent.
         b_enc: Bias of the encoder.
         W_dec: Decoder, one row a latent.
-        select: Gets the pre-activations, without gradient.
+        selected: What `dictionaries.selection` keeps of `(x - input_bias) @ W_enc.T + b_enc`.
+        input_bias: Taken from the input before encoding, or None.
     """
+    if input_bias is not None:
+        b_enc = b_enc - W_enc @ input_bias
+    kept = selected.kept
     with torch.no_grad():
-        pre = linear(x, W_enc, b_enc)
-        kept = select(pre)
         by_latent = _by_latent(kept, len(W_enc))
-        kept_pre = pre.flatten()[kept.token * len(W_enc) + kept.latent]
-    values: Tensor = _KeptValues.apply(x, W_enc, b_enc, kept_pre, kept, by_latent)  # pyright: ignore[reportAssignmentType]
+    values: Tensor = _KeptValues.apply(x, W_enc, b_enc, selected.pre, kept, by_latent)  # pyright: ignore[reportAssignmentType]
     output: Tensor = _Decode.apply(values, W_dec, kept, by_latent)  # pyright: ignore[reportAssignmentType]
     return Autoencoded(output, values, kept)
 

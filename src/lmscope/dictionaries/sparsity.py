@@ -54,27 +54,26 @@ def batchtopk(
 ) -> Float[Tensor, "token latent"]:
     """The n * k largest scores among n tokens (bussmann2024batchtopk); for training only."""
     kept = torch.zeros_like(pre, dtype=torch.bool).flatten()
-    kept[batchtopk_places(pre, norms, k)] = True
+    kept[batchtopk_places(pre, norms, len(pre) * k)] = True
     return pre.relu() * kept.view_as(pre)
 
 
 def batchtopk_places(
     pre: Float[Tensor, "token latent"],
     norms: Float[Tensor, "latent"],
-    k: int,
+    n_kept: int,
     floor: float = 0.0,
 ) -> Int[Tensor, "pair"]:
-    """Flat places, ascending, of the n * k largest positive scores (fewer if fewer are positive).
+    """Flat places, ascending, of the largest positive scores (fewer if fewer are positive).
 
     Args:
         pre: Pre-activations.
         norms: Norms of the decoder rows.
-        k: Kept for one token on average.
+        n_kept: Kept in all.
         floor: A guess below which no kept score lies. A good one makes the choice faster; no guess
             changes it.
     """
     scores = (pre.detach() * norms.detach()).flatten()
-    n_kept = len(pre) * k
     candidates = (scores > max(floor, 0.0)).nonzero().squeeze(-1)
     if floor > 0 and len(candidates) < n_kept:
         candidates = (scores > 0).nonzero().squeeze(-1)
