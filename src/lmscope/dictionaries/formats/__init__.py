@@ -1,0 +1,1 @@
+"""Dictionaries in the on-disk formats of other tools, read and written with their exact conventions."""
