@@ -8,9 +8,11 @@ from hypothesis import strategies as st
 
 from lmscope.activations.config import StreamConfig
 from lmscope.activations.layout import Layout
+from lmscope.activations.sharing import Sharing
 from lmscope.activations.stream import ActivationStream
 from lmscope.core.errors import DataError, RecipeError, RunError, SiteError
 from lmscope.core.mesh import Mesh
+from lmscope.core.processes import Processes
 from lmscope.core.rng import generator
 from lmscope.core.site import Site
 from lmscope.models.batch import Batch
@@ -176,7 +178,9 @@ def test_resume_reads_at_most_one_block_a_stream(make, numbered_reader):
 @pytest.mark.parametrize("n_processes", [1, 2, 4, 8])
 def test_processes_together_read_the_batches_of_one(make, n_processes):
     whole = list(make())
-    ranks = [make(mesh=Mesh(data=n_processes, rank=r)) for r in range(n_processes)]
+    ranks = [
+        make(sharing=Sharing(Processes(Mesh(data=n_processes, rank=r)))) for r in range(n_processes)
+    ]
     assert all(
         rank.calibration[SITE].mean_norm == ranks[0].calibration[SITE].mean_norm for rank in ranks
     )
@@ -187,7 +191,7 @@ def test_processes_together_read_the_batches_of_one(make, n_processes):
 
 
 def test_state_of_four_processes_resumes_in_one(make):
-    rank, whole = make(mesh=Mesh(data=4, rank=3)), list(make())
+    rank, whole = make(sharing=Sharing(Processes(Mesh(data=4, rank=3)))), list(make())
     for _ in range(7):
         next(rank)
     alone = make()

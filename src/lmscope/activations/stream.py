@@ -21,10 +21,10 @@ from lmscope.activations.config import StreamConfig
 from lmscope.activations.layout import Layout
 from lmscope.activations.prefetch import Ahead
 from lmscope.activations.reader import ContextSource, Models, Prepare, Reader, Rows, SiteReader
+from lmscope.activations.sharing import Sharing
 from lmscope.activations.store import open_store
 from lmscope.activations.virtual_stream import Place, VirtualStream
 from lmscope.core.errors import DataError, RecipeError, RunError
-from lmscope.core.mesh import SINGLE, Mesh
 from lmscope.core.site import Site
 
 
@@ -52,8 +52,9 @@ class ActivationStream:
     Batch t is a pure function of (text, options, seed, t): it takes `batch_tokens / n_streams` rows from
     each virtual stream (`activations.layout`), stream after stream. So the whole position is one
     number; going on re-reads at most one block a stream; and 1, 2, 4 or 8 processes, each
-    owning some of the streams, give the same batches: those of the ranks, one after the other, are the
-    batch of one process.
+    reading some of the streams, give the same batches: those of the data axis, one after the other, are
+    the batch of one process. Processes that train on the same batch (axes latent and site) each read
+    a part of its text and hand it around.
 
     Positions that do not count (the first of each context, special ids, padding) are left out.
     Outliers are not: they differ from site to site, and `calibration` has the median norms to tell
@@ -66,7 +67,7 @@ class ActivationStream:
         sites: What to read.
         options: Sizes, passes, stores.
         seed: The recipe's.
-        mesh: This process's place among others.
+        sharing: Who reads and trains beside this process; absent: nobody.
         prepare: Changes what the models see (noise, templates), anew in each pass.
         store: Folder for the shards of `options.store = "disk"`.
 
@@ -84,7 +85,7 @@ class ActivationStream:
         *,
         options: StreamConfig,
         seed: int,
-        mesh: Mesh = SINGLE,
+        sharing: Sharing | None = None,
         prepare: Prepare | None = None,
         store: Path | None = None,
     ) -> None:
@@ -104,9 +105,10 @@ class ActivationStream:
         reader = SiteReader(self._models, contexts, self._layout.group_contexts, dtypes, prepare)
         kept = open_store(options, store, layout | self._models.identity(dtypes))
         self._blocks = Blocks(self._layout, reader, kept)
+        self._sharing = Sharing() if sharing is None else sharing
         self._streams = {
             stream: VirtualStream(partial(self._blocks.course, stream), partial(self._load, stream))
-            for stream in mesh.owned_streams(options.n_streams)
+            for stream in self._sharing.mesh.owned_streams(options.n_streams)
         }
         self._read_already: dict[tuple[int, int], Rows] = {}
         self._calibration: dict[Site, SiteStatistics] | None = None
@@ -158,7 +160,9 @@ class ActivationStream:
         if batch is None:
             raise StopIteration
         self.n_batches += 1
-        return batch
+        share = self._sharing
+        context, position = share.places(batch.context), share.places(batch.position)
+        return ActivationBatch(share.values(batch.values), context, position)
 
     def state(self) -> dict[str, Any]:
         """Where the stream stands: the number of batches given; the same on every process."""

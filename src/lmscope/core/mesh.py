@@ -10,7 +10,7 @@ class Mesh:
     """Axis sizes and this process's place on each; all 1 and 0 in one process.
 
     Attributes:
-        data: Processes that read different text.
+        data: Processes that train on different parts of each batch.
         latent: Processes that hold different latents of each dictionary.
         site: Processes that train different dictionaries.
         rank: This process, in row-major order of (data, latent, site).
@@ -38,21 +38,45 @@ class Mesh:
         """This process's place on the data axis."""
         return self.rank // (self.latent * self.site)
 
+    @property
+    def latent_rank(self) -> int:
+        """This process's place on the latent axis."""
+        return self.rank // self.site % self.latent
+
+    @property
+    def site_rank(self) -> int:
+        """This process's place on the site axis."""
+        return self.rank % self.site
+
     def owned_streams(self, n_streams: int) -> tuple[int, ...]:
         """The virtual streams of text that this process reads: neighbours, in order.
 
-        So the batches of the ranks, one after the other, are the batch of one process.
+        Every process reads, whatever it trains. The rows of all ranks, one after the other, are the batch
+        of one process; those of the ranks with one place on the data axis are neighbours.
 
         Raises:
             RecipeError: The streams cannot be shared evenly.
         """
-        if n_streams % self.data:
+        if n_streams % self.size:
             raise RecipeError(
-                f"{n_streams} text streams cannot be shared by {self.data} processes: "
-                "use a data axis that divides them."
+                f"{n_streams} text streams cannot be shared by {self.size} processes: set "
+                "stream.n_streams to a multiple, or start another number of processes."
             )
-        share = n_streams // self.data
-        return tuple(range(self.data_rank * share, (self.data_rank + 1) * share))
+        share = n_streams // self.size
+        return tuple(range(self.rank * share, (self.rank + 1) * share))
+
+    def rows(self, n: int) -> tuple[int, int]:
+        """First and last (exclusive) of `n` latents that this process holds.
+
+        Raises:
+            RecipeError: The latents cannot be shared evenly.
+        """
+        if n % self.latent:
+            raise RecipeError(
+                f"{n} latents cannot be shared by {self.latent} processes: use a latent axis that divides them."
+            )
+        share = n // self.latent
+        return self.latent_rank * share, (self.latent_rank + 1) * share
 
 
 SINGLE = Mesh()
