@@ -1,4 +1,5 @@
 import re
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -50,6 +51,18 @@ def test_different_sites_have_different_slugs_and_one_order(a, b):
 )
 def test_other_libraries_names_parse(text, site):
     assert str(Site.parse(text)) == site
+
+
+@given(sites)
+def test_a_transformer_lens_name_parses_back(site):
+    name = site.transformer_lens
+    assert name is None or Site.parse(name) == replace(site, lag=None, model=None)
+
+
+def test_sites_have_their_transformer_lens_name_or_none():
+    assert Site("mlp_out", 6).transformer_lens == "blocks.6.hook_mlp_out"
+    assert Site("embed").transformer_lens == "hook_embed"
+    assert Site("mlp_in", 6).transformer_lens is None
 
 
 @pytest.mark.parametrize(

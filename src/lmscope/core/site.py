@@ -79,6 +79,8 @@ _TRANSFORMER_LENS_GLOBAL = {
     "hook_pos_embed": "pos_embed",
     "ln_final.hook_normalized": "final",
 }
+_TO_TRANSFORMER_LENS = {part: hook for hook, part in _TRANSFORMER_LENS_PART.items()}
+_TO_TRANSFORMER_LENS_GLOBAL = {part: hook for hook, part in _TRANSFORMER_LENS_GLOBAL.items()}
 
 
 @total_ordering
@@ -152,6 +154,13 @@ class Site:
         layer = "" if self.layer is None else f"-{self.layer}"
         model = "" if self.model is None else f"{self.model}."
         return f"{model}{self.part}{lag}{layer}"
+
+    @property
+    def transformer_lens(self) -> str | None:
+        """The TransformerLens name, `blocks.6.hook_mlp_out`; None where it has none."""
+        if hook := _TO_TRANSFORMER_LENS.get(self.part):
+            return f"blocks.{self.layer}.{hook}"
+        return _TO_TRANSFORMER_LENS_GLOBAL.get(self.part)
 
     @property
     def depth(self) -> tuple[int, int, int]:

@@ -77,3 +77,25 @@ class WritableFormat(Format, Protocol):
             ArtifactError: The format cannot say what the dictionary does; the sentence names what.
         """
         ...
+
+
+@runtime_checkable
+class SetFormat(WritableFormat, Protocol):
+    """A format whose folder holds a set of dictionaries, one for each layer."""
+
+    def read_set(self, folder: Path, given: Given) -> dict[str, Imported]:
+        """Read every dictionary of a set, by name.
+
+        Raises:
+            ArtifactError: As `read`.
+            RecipeError: As `read`, or `given` names a site, which a set does not have.
+        """
+        ...
+
+    def write_set(self, dictionaries: Mapping[str, Dictionary], folder: Path) -> None:
+        """Write a set into a new folder.
+
+        Raises:
+            ArtifactError: The format cannot say what a dictionary does, or these are no set.
+        """
+        ...
