@@ -5,7 +5,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lmscope.training.tensor_tree import put_together, take_apart
+from lmscope.training.tensor_tree import (
+    Part,
+    as_part,
+    part_names,
+    put_together,
+    take_apart,
+    take_part,
+)
 
 plain = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text()
 tensors = st.lists(st.floats(width=32, allow_nan=False), max_size=3).map(torch.tensor)
@@ -29,7 +36,7 @@ def equal(a, b):
 @given(trees)
 def test_trees_come_back_through_json(tree):
     values, found = take_apart(tree, "root")
-    assert equal(put_together(json.loads(json.dumps(values)), found), tree)
+    assert equal(put_together(json.loads(json.dumps(values)), [found]), tree)
 
 
 def test_names_say_where_a_tensor_was():
@@ -54,3 +61,20 @@ def test_anything_else_is_a_programming_error():
         take_apart({1: 2})
     with pytest.raises(TypeError, match="keys are text"):
         take_apart({"tensor:": 2})
+
+
+def test_parts_become_whole_again_in_their_order():
+    whole = torch.arange(12.0).view(6, 2)
+    trees = [{"w": Part(take_part(whole, i, 3), i, 3), "n": 1} for i in range(3)]
+    taken = [take_apart(tree) for tree in trees]
+    plain = json.loads(json.dumps(taken[0][0]))
+    assert part_names(plain) == {"w"}
+    found = put_together(plain, [tensors for _, tensors in taken])
+    assert torch.equal(found["w"], whole)
+    assert found["n"] == 1
+
+
+def test_a_part_of_one_is_the_tensor_itself():
+    rows = torch.ones(3)
+    assert as_part(rows, 0, 1) is rows
+    assert take_part(rows, 0, 1) is rows

@@ -27,7 +27,7 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
         os.close(handle)
     except OSError as error:
-        raise ArtifactError(_reason(path, error)) from error
+        raise ArtifactError(write_failure(path, error)) from error
     temporary = Path(name)
     try:
         yield temporary
@@ -36,7 +36,7 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
         temporary.replace(path)
         _sync(path.parent)
     except OSError as error:
-        raise ArtifactError(_reason(path, error)) from error
+        raise ArtifactError(write_failure(path, error)) from error
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -55,7 +55,7 @@ def atomic_folder(path: Path | str) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent))
     except OSError as error:
-        raise ArtifactError(_reason(path, error)) from error
+        raise ArtifactError(write_failure(path, error)) from error
     try:
         yield temporary
         for inner in [*temporary.rglob("*"), temporary]:
@@ -70,7 +70,7 @@ def atomic_folder(path: Path | str) -> Iterator[Path]:
             temporary.rename(path)
         _sync(path.parent)
     except OSError as error:
-        raise ArtifactError(_reason(path, error)) from error
+        raise ArtifactError(write_failure(path, error)) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
@@ -100,7 +100,8 @@ def disk_is_full(error: OSError) -> bool:
     return error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
-def _reason(path: Path, error: OSError) -> str:
+def write_failure(path: Path, error: OSError) -> str:
+    """Why a file or folder could not be written, as one sentence."""
     if disk_is_full(error):
         return f"The disk is full: '{path}' was not written and nothing before it was lost. Free space and resume."
     return f"'{path}' cannot be written: {error.strerror or error}."

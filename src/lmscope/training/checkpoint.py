@@ -3,18 +3,23 @@
 import json
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+from torch import Tensor
 
 from lmscope.core.errors import ArtifactError, RecipeError
-from lmscope.core.files import atomic_folder, sha256_file
+from lmscope.core.files import atomic_folder, sha256_file, write_failure
+from lmscope.core.processes import ALONE, Processes
 from lmscope.core.tensor_files import read_tensors, write_tensors
-from lmscope.training.tensor_tree import put_together, take_apart
+from lmscope.training.tensor_tree import part_names, put_together, take_apart
 
-FORMAT_VERSION = 1
-READABLE_VERSIONS = (1,)
+FORMAT_VERSION = 2
+READABLE_VERSIONS = (1, 2)
+_OBJECTIVE = "objective-"
 _FOLDER = re.compile(r"step-(\d{8,})")
 _NAME = re.compile(r"[A-Za-z0-9_][\w.@=-]*")
 
@@ -27,13 +32,14 @@ class Checkpoint:
         path: Its folder.
         step: Steps done.
         shared: The stream's position and the random state outside the objectives.
-        objectives: Weights, moments, random states and counters by the objective's name.
+        objectives: Weights, moments, random states and counters by the objective's name; each is read
+            when it is asked for, whole, however many processes wrote it.
     """
 
     path: Path
     step: int
     shared: dict[str, Any]
-    objectives: dict[str, dict[str, Any]]
+    objectives: Mapping[str, dict[str, Any]]
 
 
 class Checkpoints:
@@ -43,14 +49,20 @@ class Checkpoints:
     that is no tensor) and one safetensors file for each objective. It is written under another
     name and renamed when everything is on the disk, so a killed process leaves the older ones.
 
+    Of several processes each writes what it alone holds: an objective's file comes from the first that
+    trains it, and where its latents are spread, `NAME~i.safetensors` holds the rows of the i-th share.
+    Any other number of processes reads them again: shares are joined, then cut anew.
+
     Args:
         folder: Where they lie; made when the first one is written.
         keep: So many stay.
+        processes: Who writes together.
     """
 
-    def __init__(self, folder: Path | str, keep: int = 2) -> None:
+    def __init__(self, folder: Path | str, keep: int = 2, processes: Processes = ALONE) -> None:
         self.folder = Path(folder)
         self.keep = keep
+        self._processes = processes
 
     def paths(self) -> list[Path]:
         """The folders of all checkpoints, oldest first; nothing is read."""
@@ -61,7 +73,7 @@ class Checkpoints:
     def save(
         self, step: int, shared: Mapping[str, Any], objectives: Mapping[str, Mapping[str, Any]]
     ) -> Path:
-        """Write a checkpoint, then drop those beyond `keep`.
+        """Write a checkpoint, then drop those beyond `keep`; every process calls it with its own objectives.
 
         Checkpoints of later steps belong to a future that was given up (an older one was resumed);
         they are dropped too.
@@ -70,14 +82,36 @@ class Checkpoints:
             ArtifactError: The disk is full or the folder cannot be written; the older ones stay.
         """
         path = self.folder / f"step-{step:08d}"
+        with self._folder(path) as folder:
+            own = _write_own(folder, self._processes, shared, objectives)
+            if own.error:
+                own = own._replace(error=own.error.replace(str(folder), str(path)))
+            written = self._processes.world.values(own)
+            if error := next((part.error for part in written if part.error), None):
+                raise ArtifactError(error)
+            if self._processes.is_first:
+                _write_manifest(folder, step, written)
+        self._processes.world.wait()
+        if self._processes.is_first:
+            self._drop_old(step)
+        return path
+
+    @contextmanager
+    def _folder(self, path: Path) -> Iterator[Path]:
+        """The unfinished folder, which the first process makes and renames."""
+        if not self._processes.is_first:
+            yield Path(self._processes.world.first(""))
+            return
         with atomic_folder(path) as folder:
-            _write(folder, step, shared, objectives)
+            self._processes.world.first(str(folder))
+            yield folder
+
+    def _drop_old(self, step: int) -> None:
         earlier = [p for p in self.paths() if _step_of(p) <= step]
         for old in {*self.paths()} - {*earlier[-self.keep :]}:
             shutil.rmtree(old)
         for unfinished in self.folder.glob(".step-*.part"):
             shutil.rmtree(unfinished, ignore_errors=True)
-        return path
 
     def latest(self, *, fallback: bool = False) -> Checkpoint | None:
         """The newest checkpoint, checked against its manifest; None when there is none.
@@ -124,9 +158,11 @@ def read_checkpoint(path: Path | str) -> Checkpoint:
                 f"manifest says {expected[:12]}...."
             )
     state = _read_json(path, "state.json")
-    tensors = {name: read_tensors(path / f"{name}.safetensors") for name in state}
-    trees = {name: put_together(plain, tensors[name]) for name, plain in state.items()}
-    return Checkpoint(path, manifest["step"], trees.pop("shared"), _strip(trees))
+    shared = put_together(state["shared"], [read_tensors(path / "shared.safetensors")])
+    trees = {
+        name.removeprefix(_OBJECTIVE): tree for name, tree in state.items() if name != "shared"
+    }
+    return Checkpoint(path, manifest["step"], shared, _Saved(path, trees, manifest["files"]))
 
 
 def check_objective_name(name: str) -> None:
@@ -141,20 +177,77 @@ def check_objective_name(name: str) -> None:
         )
 
 
-def _write(
+class _Saved(Mapping[str, dict[str, Any]]):
+    """The objectives of a checkpoint, read one at a time: only one's copy is in memory."""
+
+    def __init__(self, path: Path, trees: Mapping[str, Any], files: Mapping[str, str]) -> None:
+        self._path, self._trees, self._files = path, trees, files
+
+    def __getitem__(self, name: str) -> dict[str, Any]:
+        stem = f"{_OBJECTIVE}{name}"
+        shares = [read_tensors(self._path / f"{stem}.safetensors")]
+        n_shares = sum(file.startswith(f"{stem}~") for file in self._files)
+        for i in range(n_shares):
+            share = read_tensors(self._path / f"{stem}~{i}.safetensors")
+            if i == 0:
+                shares[0] |= share
+            else:
+                shares.append(share)
+        return put_together(self._trees[name], shares)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._trees)
+
+    def __len__(self) -> int:
+        return len(self._trees)
+
+
+class _Written(NamedTuple):
+    """What one process wrote: hashes by file, plain state by tree, or why it could not."""
+
+    files: dict[str, str]
+    state: dict[str, Any]
+    error: str | None
+
+
+def _write_own(
     folder: Path,
-    step: int,
+    processes: Processes,
     shared: Mapping[str, Any],
     objectives: Mapping[str, Mapping[str, Any]],
-) -> None:
+) -> _Written:
+    """Write what no other process writes; trouble is told, not raised, as the others must hear of it."""
     state: dict[str, Any] = {}
     files: dict[str, str] = {}
-    trees = {"shared": shared, **{f"objective-{name}": tree for name, tree in objectives.items()}}
-    for name, tree in trees.items():  # one at a time: only one objective's copy is in memory
-        state[name], tensors = take_apart(tree)
-        file = folder / f"{name}.safetensors"
-        write_tensors(file, tensors)
-        files[file.name] = sha256_file(file)
+    trees = {f"{_OBJECTIVE}{name}": tree for name, tree in objectives.items()}
+    if processes.is_first:
+        trees = {"shared": shared, **trees}
+    if processes.data.rank:
+        return _Written({}, {}, None)
+    try:
+        for name, tree in trees.items():  # one at a time: only one objective's copy is in memory
+            plain, tensors = take_apart(tree)
+            split = part_names(plain)
+            if processes.latent.rank == 0:
+                state[name] = plain
+                whole = {key: value for key, value in tensors.items() if key not in split}
+                files |= _write_file(folder / f"{name}.safetensors", whole)
+            if split:
+                file = folder / f"{name}~{processes.latent.rank}.safetensors"
+                files |= _write_file(file, {key: tensors[key] for key in sorted(split)})
+    except OSError as error:
+        return _Written({}, {}, write_failure(folder, error))
+    return _Written(files, state, None)
+
+
+def _write_file(path: Path, tensors: Mapping[str, Tensor]) -> dict[str, str]:
+    write_tensors(path, tensors)
+    return {path.name: sha256_file(path)}
+
+
+def _write_manifest(folder: Path, step: int, written: Sequence[_Written]) -> None:
+    files = {name: digest for part in written for name, digest in part.files.items()}
+    state = {name: plain for part in written for name, plain in part.state.items()}
     (folder / "state.json").write_text(json.dumps(state), encoding="utf-8")
     files["state.json"] = sha256_file(folder / "state.json")
     manifest = {"kind": "checkpoint", "format": FORMAT_VERSION, "step": step, "files": files}
@@ -170,10 +263,6 @@ def _read_json(path: Path, name: str) -> dict[str, Any]:
         raise ArtifactError(
             f"The checkpoint '{path}' is damaged: '{name}' cannot be read ({error})."
         ) from None
-
-
-def _strip(trees: Mapping[str, Any]) -> dict[str, Any]:
-    return {name.removeprefix("objective-"): tree for name, tree in trees.items()}
 
 
 def _step_of(path: Path) -> int:

@@ -29,11 +29,13 @@ class ParameterGroup:
         parameters: By a name that is unique in the objective; checkpoints use it.
         lr_factor: Times the recipe's learning rate.
         weight_decay: Decoupled decay, per step and unit of learning rate.
+        split: Whether the processes of the latent axis hold other rows of each; else all hold the same.
     """
 
     parameters: Mapping[str, nn.Parameter]
     lr_factor: float = 1.0
     weight_decay: float = 0.0
+    split: bool = False
 
 
 @runtime_checkable
@@ -93,7 +95,12 @@ class Objective(Protocol):
         ...
 
     def loss(self, batch: Any, step: int) -> Loss:
-        """The loss of one batch at a step, counted from 0; called once per micro-batch."""
+        """The loss of one batch at a step, counted from 0; called once per micro-batch.
+
+        Of several processes each gives the sum and the weight of its own rows, which the loop adds up over
+        the data axis, and gradients of its own rows. On the latent axis all give the same sum, and
+        full gradients of the parameters that all hold.
+        """
         ...
 
     def after_step(self, step: int) -> None:
@@ -103,7 +110,7 @@ class Objective(Protocol):
     def state(self) -> dict[str, Any]:
         """All that continuing needs beside the parameters: buffers, counters, generators.
 
-        Plain values, lists, dicts with text keys, and tensors.
+        Plain values, lists, dicts with text keys, tensors, and parts of tensors (`tensor_tree.Part`).
         """
         ...
 

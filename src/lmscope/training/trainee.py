@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from lmscope.core.errors import RecipeError, RunError
+from lmscope.core.processes import ALONE, Processes
 from lmscope.core.rng import stream_seed
 from lmscope.training.config import TrainingConfig
 from lmscope.training.objective import Objective
@@ -22,14 +23,21 @@ class Trainee:
         options: Precision, clip and optimiser.
         seed: The recipe's; the objective's torch random state starts from it and from its name.
         batches: The stream's batches, from which the objective makes its own.
+        processes: Who trains the same objective beside this process.
 
     Raises:
         RecipeError: The objective trains nothing, or is cut into micro-batches against its nature.
     """
 
     def __init__(
-        self, objective: Objective, options: TrainingConfig, seed: int, batches: Iterator[Any]
+        self,
+        objective: Objective,
+        options: TrainingConfig,
+        seed: int,
+        batches: Iterator[Any],
+        processes: Processes = ALONE,
     ) -> None:
+        self._processes = processes
         self.objective = objective
         self.name = objective.name
         self._options = options
@@ -38,7 +46,9 @@ class Trainee:
                 f"The loss of '{self.name}' couples the rows of a batch, so accumulate = "
                 f"{options.accumulate} would change it: set training.accumulate to 1."
             )
-        self.optimiser = Optimiser(objective.parameter_groups(), options.adam, self.name)
+        self.optimiser = Optimiser(
+            objective.parameter_groups(), options.adam, self.name, processes.latent
+        )
         if not self.optimiser.parameters:
             raise RecipeError(f"'{self.name}' has no parameters to train.")
         self.device = next(iter(self.optimiser.parameters.values())).device
@@ -84,6 +94,7 @@ class Trainee:
     def step(self, step: int, lr: float) -> None:
         """Divide by the summed weight, clip, and move the parameters once."""
         with self._own_random_numbers():
+            self._add_up()
             self._scale_gradients()
             self.optimiser.step(lr)
             self.objective.after_step(step)
@@ -91,11 +102,26 @@ class Trainee:
         bad = ~torch.isfinite(self.loss) & (self._first_bad_step < 0)
         self._first_bad_step = torch.where(bad, step, self._first_bad_step)
 
+    def _add_up(self) -> None:
+        """Add the sums and gradients of the processes that trained on the rest of the batch."""
+        data = self._processes.data
+        if data.size == 1:
+            return
+        figures = {"loss": self.loss, "weight": self.weight, **self.terms}
+        summed = data.sum_(torch.stack([value.double() for value in figures.values()]))
+        figures = dict(zip(figures, summed.float().unbind(), strict=True))
+        self.loss, self.weight = figures.pop("loss"), figures.pop("weight")
+        self.terms = figures
+        for parameter in self.optimiser.parameters.values():
+            if parameter.grad is None:  # of rows that are all left out here
+                parameter.grad = torch.zeros_like(parameter)
+            data.sum_(parameter.grad)
+
     def _scale_gradients(self) -> None:
         gradients = self.optimiser.gradients()
         scale = 1 / self.weight
         if clip := self._options.gradient_clip:
-            norm = torch.nn.utils.get_total_norm(gradients) * scale
+            norm = self.optimiser.gradient_norm() * scale
             scale = scale * (clip / (norm + 1e-6)).clamp(max=1.0)
         for gradient in gradients:
             gradient.mul_(scale)
