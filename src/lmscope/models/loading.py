@@ -69,18 +69,18 @@ def load_pretrained(
         ModelError: Nothing goes by that name, or what was found cannot be loaded; one sentence says why.
         ArtifactError: The cache cannot be written.
     """
-    wanted_dtype, wanted_device = _dtype(dtype), _device(device)
+    wanted_dtype, wanted_device = find_dtype(dtype), find_device(device)
     folder = locate(name, cache=cache, listener=listener)
     if (folder / store.MANIFEST).is_file():
         digest = store.check(folder).weights_hash
     else:
-        _read_config(folder)
+        read_config(folder)
         for path in weight_files(folder):
             stored_tensors(path)
         digest = weights_hash(folder, store.cache_root(cache))
     with quiet_transformers():
         hf = _load_model(folder, wanted_dtype, wanted_device)
-        tokenizer = _load_tokenizer(folder)
+        tokenizer = load_tokenizer(folder)
     return Loaded(hf=hf, tokenizer=tokenizer, name=name, weights_hash=digest)
 
 
@@ -138,7 +138,7 @@ def auto_class(architectures: list[str] | None, where: str) -> str:
 def _load_model(folder: Path, dtype: torch.dtype | str, device: torch.device) -> PreTrainedModel:
     import transformers
 
-    config = _read_config(folder)
+    config = read_config(folder)
     auto = getattr(transformers, auto_class(config.get("architectures"), str(folder)))
     hf: Any  # its `to` is wrapped in a way that type checkers misread
     try:
@@ -162,7 +162,12 @@ def _load_model(folder: Path, dtype: torch.dtype | str, device: torch.device) ->
     return hf.to(device).eval()
 
 
-def _load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
+def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
+    """The tokenizer of a model folder.
+
+    Raises:
+        ModelError: There is none, or it cannot be loaded.
+    """
     from transformers import AutoTokenizer
 
     if not any((folder / file).is_file() for file in _TOKENIZER_FILES):
@@ -183,7 +188,12 @@ def _load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
         ) from error
 
 
-def _read_config(folder: Path) -> dict[str, Any]:
+def read_config(folder: Path) -> dict[str, Any]:
+    """The values of a model folder's config.json.
+
+    Raises:
+        ModelError: It is missing or damaged.
+    """
     path = folder / "config.json"
     if not path.is_file():
         raise ModelError(
@@ -198,7 +208,12 @@ def _read_config(folder: Path) -> dict[str, Any]:
     return config
 
 
-def _dtype(dtype: torch.dtype | str | None) -> torch.dtype | str:
+def find_dtype(dtype: torch.dtype | str | None) -> torch.dtype | str:
+    """The number format of weights; `auto` for None.
+
+    Raises:
+        ModelError: It is no floating-point format.
+    """
     if dtype is None:
         return "auto"
     found = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
@@ -209,7 +224,12 @@ def _dtype(dtype: torch.dtype | str | None) -> torch.dtype | str:
     return found
 
 
-def _device(device: str) -> torch.device:
+def find_device(device: str) -> torch.device:
+    """The device of that name, `auto` being the best there is.
+
+    Raises:
+        ModelError: There is no such device.
+    """
     if device == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda")
