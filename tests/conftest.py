@@ -1,8 +1,14 @@
 """What every test shares: one thread, and generated examples without a clock."""
 
+import os
+
 import pytest
 import torch
 from hypothesis import HealthCheck, settings
+
+# Triton reads this once, when it is first imported, and torch imports it on its way.
+if not torch.cuda.is_available():
+    os.environ.setdefault("TRITON_INTERPRET", "1")
 
 settings.register_profile(
     "lmscope", deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
