@@ -1,0 +1,1 @@
+"""How the latents of dictionaries lie to each other: matching, neighbours, splitting, maps."""
