@@ -1,6 +1,5 @@
 """What readers and writers of other tools' folders share: fields, tensors, sites, the config we keep."""
 
-import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,13 +8,13 @@ from typing import Any, Final, TypeVar
 import torch
 from torch import Tensor
 
-from lmscope.core.errors import ArtifactError, RecipeError, SiteError, did_you_mean
+from lmscope.core.errors import ArtifactError, RecipeError, did_you_mean
 from lmscope.core.files import atomic_folder
-from lmscope.core.site import Site
 from lmscope.dictionaries.config import BatchTopK, DictionaryConfig, TopK
 from lmscope.dictionaries.dictionary import Dictionary
 from lmscope.dictionaries.folding import decoder_norms
 from lmscope.dictionaries.formats.format import Given
+from lmscope.dictionaries.formats.reading import choose_sites, read_json
 
 KEPT: Final = "lmscope"
 """Key under which a foreign config keeps what only lmscope can say."""
@@ -72,21 +71,13 @@ class Fields:
             )
 
 
-def read_json(path: Path) -> Fields:
-    """The object of a JSON file.
+def fields_of(path: Path) -> Fields:
+    """The fields of a JSON file.
 
     Raises:
         ArtifactError: The file is absent or holds no object.
     """
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ArtifactError(f"There is no '{path}': is the download complete?") from None
-    except (OSError, ValueError) as error:
-        raise ArtifactError(f"'{path}' is no JSON file: {error}.") from None
-    if not isinstance(values, dict):
-        raise ArtifactError(f"'{path}' holds no object.")
-    return Fields(values, f"'{path}'")
+    return Fields(read_json(path), f"'{path}'")
 
 
 def check_shapes(
@@ -113,16 +104,8 @@ def check_shapes(
             raise ArtifactError(f"'{name}' of '{path}' is {tensor.dtype}, no float.")
 
 
-def site_of(name: str | None) -> str | None:
-    """The site that a foreign name stands for, None where there is no such site."""
-    try:
-        return None if name is None else str(Site.parse(name))
-    except SiteError:
-        return None
-
-
 def sites(
-    given: Given, reads: str | None, writes: str | None, *, transcoder: bool, source: str
+    given: Given, reads: str | None, writes: str | None, *, transcoder: bool, source: Path
 ) -> tuple[str, str]:
     """Which site a dictionary reads and which it writes; what is given wins.
 
@@ -131,24 +114,17 @@ def sites(
         reads: What the files say.
         writes: What the files say; only for a transcoder.
         transcoder: Whether it writes another site than it reads.
-        source: Where the files are, for the message.
+        source: The file, for the message.
 
     Raises:
-        RecipeError: One of the two is said nowhere.
+        RecipeError: One of the two is said nowhere, or by a name that is no site here.
     """
-    read = given.reads or reads
-    if read is None:
+    if transcoder and (given.writes or writes) is None:
         raise RecipeError(
-            f"{source} does not say which site it reads, by a name that is known here: give it, "
-            "e.g. --reads resid_post@12."
+            f"'{source}' is a transcoder and does not say which site it writes: give it, "
+            "e.g. --writes mlp_out@12."
         )
-    write = given.writes or (writes if transcoder else read)
-    if write is None:
-        raise RecipeError(
-            f"{source} is a transcoder and does not say which site it writes, by a name that is known "
-            "here: give it, e.g. --writes mlp_out@12."
-        )
-    return read, write
+    return choose_sites(given, reads, writes if transcoder else None, source)
 
 
 def config_of(values: Mapping[str, Any], source: str) -> DictionaryConfig:

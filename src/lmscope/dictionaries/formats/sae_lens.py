@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from lmscope.core.errors import ArtifactError, did_you_mean
-from lmscope.core.tensor_files import read_tensors, write_tensors
+from lmscope.core.tensor_files import write_tensors
 from lmscope.dictionaries.config import DictionaryConfig, JumpReLU, ReLU, TopK
 from lmscope.dictionaries.dictionary import Dictionary
 from lmscope.dictionaries.formats.foreign import (
@@ -23,18 +23,18 @@ from lmscope.dictionaries.formats.foreign import (
     Fields,
     check_shapes,
     config_of,
+    fields_of,
     frozen,
     in_raw_units,
     keep,
     new_folder,
     plain,
-    read_json,
     restore,
     rows_are_unit,
-    site_of,
     sites,
 )
 from lmscope.dictionaries.formats.format import Given, Imported
+from lmscope.dictionaries.formats.reading import read_safetensors
 
 CONFIG_FILE: Final = "cfg.json"
 WEIGHTS_FILE: Final = "sae_weights.safetensors"
@@ -133,10 +133,10 @@ class SAELens:
         tensors, scale = _read_weights(folder, cfg, kind, notes)
         reads, writes = sites(
             given,
-            site_of(metadata.get("hook_name")),
-            site_of(metadata.get("hook_name_out")),
+            metadata.get("hook_name"),
+            metadata.get("hook_name_out"),
             transcoder=kind.transcoder,
-            source=cfg.source,
+            source=folder / CONFIG_FILE,
         )
         found = config_of(
             {
@@ -213,7 +213,7 @@ FORMAT: Final = SAELens()
 
 def _read_config(path: Path) -> tuple[Fields, dict[str, Any], list[str]]:
     """The fields, the metadata, and notes; old flat files in the present form."""
-    fields = read_json(path)
+    fields = fields_of(path)
     metadata = dict(fields.take("metadata", dict, {}))
     flat_version = fields.take("sae_lens_version", str, None)
     version = flat_version or metadata.get("sae_lens_version")
@@ -314,7 +314,7 @@ def _read_weights(
 ) -> tuple[dict[str, Tensor], float]:
     """Our tensors, and the scale of their input and output."""
     path = folder / WEIGHTS_FILE
-    tensors = read_tensors(path)
+    tensors = read_safetensors(path)
     factor = tensors.pop("scaling_factor", None)
     if factor is not None and not bool((factor == 1).all()):
         raise ArtifactError(
@@ -371,7 +371,7 @@ def _scale(folder: Path, cfg: Fields, kind: _Kind, notes: list[str]) -> float:
             f"into its weights, and no '{SCALER_FILE}' says the factor: save it with SAELens after "
             "training, which folds it."
         )
-    factor = read_json(path).take("scaling_factor", float)
+    factor = fields_of(path).take("scaling_factor", float)
     if not math.isfinite(factor) or factor <= 0:
         raise ArtifactError(f"'{path}' holds a scaling_factor of {factor}, which no scale can be.")
     notes.append(

@@ -12,7 +12,7 @@ from typing import Any, Final
 from torch import Tensor
 
 from lmscope.core.errors import ArtifactError, did_you_mean
-from lmscope.core.tensor_files import read_tensors, write_tensors
+from lmscope.core.tensor_files import write_tensors
 from lmscope.dictionaries.config import DictionaryConfig, TopK
 from lmscope.dictionaries.dictionary import Dictionary
 from lmscope.dictionaries.formats.foreign import (
@@ -20,18 +20,19 @@ from lmscope.dictionaries.formats.foreign import (
     Fields,
     check_shapes,
     config_of,
+    fields_of,
     frozen,
     in_raw_units,
     keep,
     new_folder,
     plain,
-    read_json,
     restore,
     rows_are_unit,
     selecting_by_pre,
     sites,
 )
 from lmscope.dictionaries.formats.format import Given, Imported
+from lmscope.dictionaries.formats.reading import read_safetensors
 
 CONFIG_FILE: Final = "cfg.json"
 WEIGHTS_FILE: Final = "sae.safetensors"
@@ -73,13 +74,13 @@ class Sparsify:
             ArtifactError: A file is missing or damaged, or the activation is not plain top-k.
             RecipeError: The folder's name is no hookpoint, and `given` says no site.
         """
-        cfg = read_json(folder / CONFIG_FILE)
+        cfg = fields_of(folder / CONFIG_FILE)
         _check_activation(cfg)
         transcoder = cfg.take("transcode", bool, False)
         hookpoint = hookpoint_of(folder)
         inner, outer = sites_of(hookpoint)
         reads, writes = sites(
-            given, inner if transcoder else outer, outer, transcoder=transcoder, source=cfg.source
+            given, inner if transcoder else outer, outer, transcoder=transcoder, source=folder
         )
         run = _run(folder)
         d = cfg.take("d_in", int)
@@ -242,7 +243,7 @@ def _k(cfg: Fields) -> int:
 
 
 def _read_weights(path: Path, d: int, n: int, skip: bool) -> dict[str, Tensor]:
-    tensors = read_tensors(path)
+    tensors = read_safetensors(path)
     shapes: dict[str, tuple[int, ...]] = {
         "encoder.weight": (n, d),
         "encoder.bias": (n,),
@@ -275,7 +276,7 @@ def _run(folder: Path) -> dict[str, Any]:
     for parent in (folder.resolve().parent, folder.resolve().parent.parent):
         path = parent / RUN_FILE
         if path.is_file():
-            run = read_json(path)
+            run = fields_of(path)
             found = {name: run.take(name, str, None) for name in ("model", "dataset")}
             return {name: value for name, value in found.items() if value is not None}
     return {}
