@@ -1,6 +1,8 @@
 """Dictionary: sparse latents of one site, and what they write to it or to another."""
 
+import tempfile
 from collections.abc import Mapping
+from importlib import import_module
 from pathlib import Path
 
 import torch
@@ -9,7 +11,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from lmscope.core.errors import ArtifactError
-from lmscope.dictionaries import storage
+from lmscope.dictionaries import hub, storage
+from lmscope.dictionaries.card import NOTHING_KNOWN, Provenance
 from lmscope.dictionaries.config import BatchTopK, DictionaryConfig, JumpReLU, TopK
 from lmscope.dictionaries.folding import Weights, decoder_norms, fold
 from lmscope.dictionaries.products import decode_rows, linear
@@ -213,6 +216,85 @@ class Dictionary(nn.Module):
             return cls.from_tensors(config, tensors).to(device)
         except ArtifactError as error:
             raise ArtifactError(f"'{path}' holds no usable dictionary: {error}") from None
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name: str,
+        *,
+        subfolder: str | None = None,
+        revision: str | None = None,
+        format: str | None = None,  # noqa: A002 - the word that a caller expects
+        reads: str | None = None,
+        writes: str | None = None,
+        model: str | None = None,
+        device: torch.device | str = "cpu",
+    ) -> "Dictionary":
+        """A dictionary of any known format, from a folder here or from the hub; frozen.
+
+        Args:
+            name: A path, else `owner/repo[/sub/folder]` on the hub.
+            subfolder: A folder within it.
+            revision: Branch, tag or commit on the hub.
+            format: A name that `lmscope convert --list` shows; absent: recognised by its files.
+            reads: Site that it reads, where the files do not say; it wins over what they say.
+            writes: Site that it writes, likewise.
+            model: Name of the model that it belongs to, likewise.
+            device: Where it shall lie.
+
+        Raises:
+            ArtifactError: It is not there, gated, half downloaded, damaged, of no known format, or
+                holds what cannot be represented exactly.
+            RecipeError: No such format, or neither files nor arguments say a site.
+        """
+        # Formats are built on this class, so this one function looks them up when it is called.
+        formats = "lmscope.dictionaries.formats"
+        given = import_module(f"{formats}.format").Given(reads, writes, model)
+        load = import_module(f"{formats}.source").load
+        return load(name, subfolder, revision, format, given, device)
+
+    def save_pretrained(self, path: Path | str, *, provenance: Provenance = NOTHING_KNOWN) -> None:
+        """Write the native folder, its card filled in with what else is known.
+
+        Raises:
+            ArtifactError: Something is there already, or the folder cannot be written.
+        """
+        storage.write(path, self.config, self.state_dict(), provenance)
+
+    def push_to_hub(
+        self,
+        repository: str,
+        *,
+        private: bool = False,
+        subfolder: str | None = None,
+        token: str | None = None,
+        provenance: Provenance = NOTHING_KNOWN,
+    ) -> str:
+        """Upload the native folder with its card to the Hugging Face hub.
+
+        Args:
+            repository: `owner/repo`; made if it is not there.
+            private: Whether a repository that is made is seen by its owner only.
+            subfolder: Where in it, for a repository of many dictionaries.
+            token: Of who may write; absent: the one that `hf auth login` stored.
+            provenance: What the card shall say that the files do not.
+
+        Returns:
+            The address of the repository.
+
+        Raises:
+            ArtifactError: The name is wrong, there is no right to write, or no network.
+        """
+        place = hub.HubPlace.parse(repository)
+        if place.subfolder is not None or place.revision is not None:
+            raise ArtifactError(
+                f"'{repository}' must be owner/repo; give a sub-folder as subfolder."
+            )
+        with tempfile.TemporaryDirectory() as above:
+            folder = Path(above) / "dictionary"
+            self.save_pretrained(folder, provenance=provenance)
+            place = place._replace(subfolder=subfolder)
+            return hub.push(folder, place, private=private, token=token)
 
     def extra_repr(self) -> str:
         """What `repr` shows."""

@@ -10,22 +10,31 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from lmscope.core.errors import ArtifactError, RecipeError
+from lmscope.dictionaries.card import NOTHING_KNOWN, Provenance, write_card
 from lmscope.dictionaries.config import DictionaryConfig
 from lmscope.runs.artifact import read_manifest, write_artifact
 
 KIND: Final = "dictionary"
 FORMAT_VERSION: Final = 1
+READABLE: Final = (FORMAT_VERSION,)
+"""Formats that `read` knows: this one and, once there is one, the one before."""
 CONFIG_FILE: Final = "config.json"
 WEIGHTS_FILE: Final = "weights.safetensors"
 CARD_FILE: Final = "README.md"
 
 
-def write(path: Path | str, config: DictionaryConfig, tensors: Mapping[str, Tensor]) -> None:
-    """Write a dictionary as an artifact.
+def write(
+    path: Path | str,
+    config: DictionaryConfig,
+    tensors: Mapping[str, Tensor],
+    provenance: Provenance = NOTHING_KNOWN,
+) -> None:
+    """Write a dictionary as an artifact, with its card.
 
     Raises:
         ArtifactError: Something is there already, or the folder cannot be written.
     """
+    card = write_card(config, FORMAT_VERSION, provenance)
     with write_artifact(path, KIND, FORMAT_VERSION) as folder:
         plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
         try:
@@ -34,7 +43,7 @@ def write(path: Path | str, config: DictionaryConfig, tensors: Mapping[str, Tens
             raise ArtifactError(f"'{path}' cannot be written: {error}.") from error
         text = json.dumps(config.to_mapping(), indent=1, sort_keys=True) + "\n"
         (folder / CONFIG_FILE).write_text(text, encoding="utf-8")
-        (folder / CARD_FILE).write_text(_card(config), encoding="utf-8")
+        (folder / CARD_FILE).write_text(card, encoding="utf-8")
 
 
 def read(path: Path | str) -> tuple[DictionaryConfig, dict[str, Tensor]]:
@@ -44,7 +53,7 @@ def read(path: Path | str) -> tuple[DictionaryConfig, dict[str, Tensor]]:
         ArtifactError: The folder is missing, damaged, or of another kind or format.
     """
     path = Path(path)
-    read_manifest(path, KIND, (FORMAT_VERSION,), verify=True)
+    read_manifest(path, KIND, READABLE, verify=True)
     try:
         values = json.loads((path / CONFIG_FILE).read_text(encoding="utf-8"))
         if not isinstance(values, dict):
@@ -78,17 +87,3 @@ def check_tensors(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -
             raise ArtifactError(
                 f"'{name}' is {tensor.dtype}, 'W_enc' {dtype}: one float is needed."
             )
-
-
-def _card(config: DictionaryConfig) -> str:
-    kind = "Transcoder" if config.is_transcoder else "Sparse autoencoder"
-    sites = " -> ".join(f"`{s}`" for s in dict.fromkeys((*config.reads, *config.writes)))
-    model = "" if config.model is None else f" of `{config.model}`"
-    return (
-        f"# {kind} at {sites}{model}\n\n"
-        f"{config.n_latents} latents, sparsity `{config.sparsity.kind}`, reads {config.d_read} and "
-        f"writes {config.d_write} coordinates.\n\n"
-        "```python\nfrom lmscope import Dictionary\n\n"
-        'dictionary = Dictionary.load("this folder")\n'
-        "reconstruction = dictionary(activations)\n```\n"
-    )
