@@ -118,13 +118,11 @@ class Trainee:
             data.sum_(parameter.grad)
 
     def _scale_gradients(self) -> None:
-        gradients = self.optimiser.gradients()
-        scale = 1 / self.weight
+        divisor = self.weight
         if clip := self._options.gradient_clip:
-            norm = self.optimiser.gradient_norm() * scale
-            scale = scale * (clip / (norm + 1e-6)).clamp(max=1.0)
-        for gradient in gradients:
-            gradient.mul_(scale)
+            norm = self.optimiser.gradient_norm() / divisor
+            divisor = divisor * ((norm + 1e-6) / clip).clamp(min=1.0)
+        self.optimiser.divide_gradients(divisor)
 
     def metrics(self) -> dict[str, float]:
         """The last step's loss and terms as numbers; waits for the device."""
