@@ -7,6 +7,8 @@ import torch.nn.functional as nnf
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from lmscope.core.processes import ALONE, ALONE_GROUP, Group, Processes
+from lmscope.dictionaries.agreement import agree_on_tokens
 from lmscope.dictionaries.config import JumpReLU, ReLU
 from lmscope.dictionaries.sparsity import step_trained
 
@@ -17,6 +19,7 @@ def reconstruction_error(
     output: Float[Tensor, "token write"],
     target: Float[Tensor, "token write"],
     kind: Reconstruction,
+    mean: Float[Tensor, "write"] | None = None,
 ) -> Float[Tensor, ""]:
     """The squared error, summed over tokens.
 
@@ -26,13 +29,14 @@ def reconstruction_error(
         kind: `sum` over the width; `mean` over the width; `batch_norm`: the mean divided by the norm
             of the target less the batch's mean target (he2024llamascope, the authors'
             `use_batch_norm_mse`), which makes each token's error depend on its batch.
+        mean: The batch's mean target; absent: of the tokens that are here.
     """
     squared = (output - target).square()
     if kind == "sum":
         return squared.sum()
     if kind == "mean":
         return squared.sum() / target.shape[1]
-    centred = target - target.mean(dim=0)
+    centred = target - (target.mean(dim=0) if mean is None else mean)
     norm = torch.linalg.vector_norm(centred, dim=1).clamp(min=1e-8)
     return (squared.mean(dim=1) / norm).sum()
 
@@ -58,16 +62,26 @@ def l0_penalty(
     threshold: Float[Tensor, "latent"],
     bandwidth: float,
     sparsity: JumpReLU,
+    processes: Processes = ALONE,
 ) -> Float[Tensor, ""]:
     """Number of latents that fire, summed over tokens (rajamanoharan2024jumprelu).
 
     With `target_l0` it is `(L0 / target - 1)^2` a token, L0 being the batch's mean (appendix of the
     same paper). Only the thresholds feel it.
+
+    Args:
+        pre: Pre-activations.
+        threshold: One a latent.
+        bandwidth: Width of the rectangle in which a threshold feels a gradient.
+        sparsity: Says whether there is a target.
+        processes: Who holds other latents of these tokens, and other tokens of the batch.
     """
-    fired = step_trained(pre, threshold, bandwidth).sum()
+    fired = processes.latent.total(step_trained(pre, threshold, bandwidth).sum())
     if sparsity.target_l0 is None:
         return fired
-    return len(pre) * (fired / len(pre) / sparsity.target_l0 - 1).square()
+    n_tokens = processes.data.sum_(pre.new_tensor(float(len(pre))))
+    l0 = processes.data.coupled_total(fired) / n_tokens
+    return len(pre) * (l0 / sparsity.target_l0 - 1).square()
 
 
 def auxiliary_error(
@@ -78,6 +92,7 @@ def auxiliary_error(
     dead: Bool[Tensor, "latent"],
     k: int,
     kind: Reconstruction,
+    latent: Group = ALONE_GROUP,
 ) -> Float[Tensor, ""]:
     """Error of the dead latents at what the living leave over (gao2024topk, appendix A.2).
 
@@ -89,13 +104,18 @@ def auxiliary_error(
         residual: Target less output, detached.
         encoder: Its weight, one row a latent, and its bias.
         W_dec: Decoder, one row a latent.
-        dead: Which latents are dead; at least one.
+        dead: Which latents are dead; at least one of all processes'.
         k: How many take part for each token, at most all of them.
         kind: As in `reconstruction_error`.
+        latent: Who holds other latents of the same tokens.
     """
     W_enc, b_enc = encoder
     which = dead.nonzero().squeeze(1)
     pre = nnf.linear(x, W_enc[which], b_enc[which])
     values, places = pre.topk(min(k, len(which)), dim=-1, sorted=False)
+    if agree := agree_on_tokens(latent, k):
+        offered = pre.new_full((len(x), k), -torch.inf)  # equally many of each process
+        offered[:, : values.shape[1]] = values.detach()
+        values = values * agree(offered)[:, : values.shape[1]]
     latents = torch.zeros_like(pre).scatter(-1, places, values.relu())
-    return reconstruction_error(latents @ W_dec[which], residual, kind)
+    return reconstruction_error(latent.total(latents @ W_dec[which]), residual, kind)

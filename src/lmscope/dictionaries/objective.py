@@ -9,8 +9,10 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from lmscope.core.errors import RunError, SiteError
+from lmscope.core.processes import ALONE, Processes
 from lmscope.core.rng import generator
 from lmscope.core.site import Site
+from lmscope.dictionaries.agreement import agree_on_batch, agree_on_tokens
 from lmscope.dictionaries.annealing import annealed_k, warmed_up
 from lmscope.dictionaries.config import (
     BatchTopK,
@@ -32,8 +34,10 @@ from lmscope.dictionaries.losses import (
 )
 from lmscope.dictionaries.products import sparse_autoencode
 from lmscope.dictionaries.selection import select_batchtopk, select_topk
+from lmscope.dictionaries.shards import cut, join, latent_tensors
 from lmscope.dictionaries.sparsity import jumprelu_trained, relu
 from lmscope.training.objective import Loss, ParameterGroup
+from lmscope.training.tensor_tree import as_part, take_part
 
 Inlier = Callable[[Site, Tensor], Tensor]
 """Which rows of a site's activations `[token, width]` are no outliers."""
@@ -49,14 +53,32 @@ class SiteBatch(Protocol):
         ...
 
 
+class Rows(NamedTuple):
+    """The rows of a batch that count, in training units.
+
+    Attributes:
+        x: Input.
+        y: Target.
+        n: Rows that count in all processes' parts of the batch.
+        n_outliers: Rows of the batch that do not.
+        mean: Mean target of the whole batch.
+    """
+
+    x: Float[Tensor, "token read"]
+    y: Float[Tensor, "token write"]
+    n: int
+    n_outliers: int
+    mean: Float[Tensor, "write"]
+
+
 class Attempt(NamedTuple):
     """One forward pass in training units.
 
     Attributes:
         output: What the dictionary writes.
         penalty: What its sparsity adds to the loss, summed over tokens.
-        n_fired: Latents that fired, summed over tokens.
-        fired: Which latents fired.
+        n_fired: Latents of this process that fired, summed over tokens.
+        fired: Which of them fired.
     """
 
     output: Float[Tensor, "token write"]
@@ -83,6 +105,7 @@ class DictionaryObjective:
         n_steps: int,
         name: str,
         inlier: Inlier | None = None,
+        processes: Processes = ALONE,
     ) -> None:
         """Train `dictionary` in place.
 
@@ -92,12 +115,17 @@ class DictionaryObjective:
             n_steps: Optimiser steps in all; annealing and warm-up are fractions of it.
             name: Unique in the run.
             inlier: Says which rows of a site to keep; absent: all.
+            processes: Who trains it together: others have other rows of each batch (axis data), or
+                other latents (axis latent), `dictionary` then being this process's shard.
         """
         self.dictionary = dictionary.requires_grad_(True).train()
         self.options = options
         self.n_steps = n_steps
         self.name = name
         self._inlier = inlier
+        self._processes, self._latent = processes, processes.latent
+        n_all = dictionary.config.n_latents * processes.latent.size
+        self.config = dictionary.config.model_copy(update={"n_latents": n_all})
         self._read, self._write = dictionary.config.read_site, dictionary.config.write_site
         n_latents, device = dictionary.config.n_latents, dictionary.W_enc.device
         self.tokens_since_fired = torch.zeros(n_latents, dtype=torch.int64, device=device)
@@ -110,7 +138,7 @@ class DictionaryObjective:
             dictionary.W_dec.register_post_accumulate_grad_hook(_project_gradient)
 
     @classmethod
-    def start(
+    def start(  # noqa: PLR0913 - each says one thing, and all but four have a default
         cls,
         config: DictionaryConfig,
         options: ObjectiveConfig,
@@ -120,6 +148,7 @@ class DictionaryObjective:
         seed: int,
         name: str | None = None,
         inlier: Inlier | None = None,
+        processes: Processes = ALONE,
         device: torch.device | str = "cpu",
     ) -> "DictionaryObjective":
         """A new dictionary, initialised from statistics of its sites.
@@ -132,11 +161,14 @@ class DictionaryObjective:
             seed: The recipe's seed; the dictionary's own stream is named after `name`.
             name: Unique in the run; absent: written site, latents and sparsity.
             inlier: Says which rows of a site to keep.
+            processes: Who trains it together.
             device: Where to train.
 
         Raises:
             SiteError: A site has no statistics.
+            RecipeError: The latents cannot be shared evenly by the processes.
         """
+        first, last = processes.mesh.rows(config.n_latents)
         kind = config.sparsity.kind
         name = name or f"{config.write_site.slug}-{config.n_latents}-{kind}"
         for site in (config.read_site, config.write_site):
@@ -149,7 +181,18 @@ class DictionaryObjective:
             calibration[config.write_site],
             generator(seed, "dictionary", name),
         )
-        return cls(dictionary.to(device), options, n_steps=n_steps, name=name, inlier=inlier)
+        return cls(
+            cut(dictionary, first, last).to(device),
+            options,
+            n_steps=n_steps,
+            name=name,
+            inlier=inlier,
+            processes=processes,
+        )
+
+    def whole(self) -> Dictionary:
+        """The dictionary with the latents of all processes, which all call this together."""
+        return join(self.dictionary, self.config, self._processes)
 
     @property
     def batch_coupled(self) -> bool:
@@ -160,11 +203,14 @@ class DictionaryObjective:
         return by_batch or self.options.reconstruction == "batch_norm"
 
     def parameter_groups(self) -> list[ParameterGroup]:
-        """All weights, and the logarithms of trained thresholds."""
-        parameters = dict(self.dictionary.named_parameters())
+        """All weights, and the logarithms of trained thresholds; those of latents apart."""
+        of_latents = latent_tensors(self.dictionary)
+        named = dict(self.dictionary.named_parameters())
+        split = {name: p for name, p in named.items() if name in of_latents}
         if self._log_threshold is not None:
-            parameters["log_threshold"] = self._log_threshold
-        return [ParameterGroup(parameters)]
+            split["log_threshold"] = self._log_threshold
+        common = {name: p for name, p in named.items() if name not in of_latents}
+        return [ParameterGroup(split, split=True), ParameterGroup(common)]
 
     def batches(self, stream: Iterator[Any]) -> Iterator[Any]:
         """The stream itself."""
@@ -176,26 +222,28 @@ class DictionaryObjective:
         Raises:
             SiteError: The batch lacks a site.
         """
-        x, y, n_rows = self._rows(batch)
-        if not len(x):
+        rows = self._rows(batch)
+        if not rows.n:
             return Loss(self.dictionary.b_dec.sum() * 0.0, 0.0, {})
-        attempt = self._attempt(x, y.shape[1], step)
+        x, y = rows.x, rows.y
+        attempt = self._attempt(rows, step)
         kind = self.options.reconstruction
-        total = reconstruction_error(attempt.output, y, kind) + attempt.penalty
+        total = reconstruction_error(attempt.output, y, kind, rows.mean) + attempt.penalty
         terms = {"penalty": attempt.penalty} if attempt.penalty.requires_grad else {}
         if (auxiliary := self._auxiliary(x, y - attempt.output.detach())) is not None:
             total = total + auxiliary
             terms["auxiliary"] = auxiliary
         self._fired |= attempt.fired
-        self._n_seen += len(x)
-        sums = {**terms, "loss": total, "l0": attempt.n_fired}
+        self._n_seen += rows.n
+        n_here = max(len(x), 1)
+        sums = {**terms, "loss": total}
         return Loss(
             total.float(),
             float(len(x)),
             {
-                **{key: value.detach() / len(x) for key, value in sums.items()},
-                **self._measures(attempt.output.detach(), y, step),
-                "outlier_fraction": torch.tensor(1 - len(x) / n_rows),
+                **{key: value.detach() / n_here for key, value in sums.items()},
+                **self._measures(attempt, rows, step),
+                "outlier_fraction": torch.tensor(rows.n_outliers / (rows.n + rows.n_outliers)),
             },
         )
 
@@ -203,6 +251,7 @@ class DictionaryObjective:
     def after_step(self, step: int) -> None:
         """Count tokens since each latent fired, follow the threshold, hold the decoder's norms."""
         self.tokens_since_fired += self._n_seen
+        self._processes.data.any_(self._fired)
         self.tokens_since_fired[self._fired] = 0
         self._fired.zero_()
         self._n_seen = 0
@@ -212,8 +261,14 @@ class DictionaryObjective:
 
     def state(self) -> dict[str, Any]:
         """Counters and buffers; the parameters are the loop's to keep."""
-        buffers = {name: value.clone() for name, value in self.dictionary.named_buffers()}
-        return {"tokens_since_fired": self.tokens_since_fired.clone(), "buffers": buffers}
+        number, n = self._latent.rank, self._latent.size
+        of_latents = latent_tensors(self.dictionary)
+        buffers = {
+            name: as_part(value.clone(), number, n) if name in of_latents else value.clone()
+            for name, value in self.dictionary.named_buffers()
+        }
+        counts = as_part(self.tokens_since_fired.clone(), number, n)
+        return {"tokens_since_fired": counts, "buffers": buffers}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Continue from `state`.
@@ -224,8 +279,11 @@ class DictionaryObjective:
         found = {"tokens_since_fired": state.get("tokens_since_fired"), **state.get("buffers", {})}
         own = {"tokens_since_fired": self.tokens_since_fired}
         own |= dict(self.dictionary.named_buffers())
+        of_latents = {"tokens_since_fired", *latent_tensors(self.dictionary)}
         for name, value in own.items():
             other = found.get(name)
+            if isinstance(other, Tensor) and name in of_latents:
+                other = take_part(other, self._latent.rank, self._latent.size)
             if not isinstance(other, Tensor) or other.shape != value.shape:
                 raise RunError(
                     f"The saved state is not that of '{self.name}': '{name}' is absent or of "
@@ -235,12 +293,12 @@ class DictionaryObjective:
 
     @property
     def dead(self) -> Bool[Tensor, "latent"]:
-        """Latents that did not fire on the last `dead_after_tokens` tokens."""
+        """Latents of this process that did not fire on the last `dead_after_tokens` tokens."""
         return self.tokens_since_fired >= self.options.dead_after_tokens
 
     def k_at(self, step: int) -> int | None:
         """Latents kept at a step, for sparsities that have a k."""
-        config = self.dictionary.config
+        config = self.config
         if not isinstance(config.sparsity, TopK | BatchTopK):
             return None
         return annealed_k(
@@ -252,8 +310,8 @@ class DictionaryObjective:
             annealing=config.sparsity.annealing,
         )
 
-    def _rows(self, batch: SiteBatch) -> tuple[Tensor, Tensor, int]:
-        """Input and target in training units without outliers, and the rows there were."""
+    def _rows(self, batch: SiteBatch) -> Rows:
+        """Input and target in training units without outliers."""
         raw = {}
         for site in (self._read, self._write):
             if site not in batch.values:
@@ -270,42 +328,58 @@ class DictionaryObjective:
         dtype = dictionary.W_enc.dtype
         x = raw[self._read].to(dtype) * dictionary.scale_in
         y = x if self._read == self._write else raw[self._write].to(dtype) * dictionary.scale_out
-        return x, y, n_rows
+        counts = y.new_tensor([len(x), n_rows - len(x)], dtype=torch.float64)
+        sums = self._processes.data.sum_(torch.cat([counts, y.sum(0).double()]))
+        n, n_outliers = int(sums[0]), int(sums[1])
+        return Rows(x, y, n, n_outliers, (sums[2:] / max(n, 1)).to(dtype))
 
-    def _attempt(self, x: Tensor, d_write: int, step: int) -> Attempt:
-        dictionary = self.dictionary
+    def _attempt(self, rows: Rows, step: int) -> Attempt:
+        dictionary, x = self.dictionary, rows.x
         sparsity = dictionary.config.sparsity
-        unit = summed_error_unit(self.options.reconstruction, d_write)
+        unit = summed_error_unit(self.options.reconstruction, rows.y.shape[1])
         match sparsity:
             case TopK() | BatchTopK():
-                attempt = self._attempt_sparse(x, step)
+                attempt = self._attempt_sparse(rows, step)
             case ReLU():
                 attempt = self._attempt_relu(x, sparsity, unit, step)
             case JumpReLU():
                 attempt = self._attempt_jumprelu(x, sparsity, unit, step)
-        output = attempt.output + dictionary.b_dec
+        output = self._latent.total(attempt.output) + dictionary.b_dec
         if dictionary.W_skip is not None:
             output = output + nn.functional.linear(x, dictionary.W_skip)
         return attempt._replace(output=output)
 
-    def _attempt_sparse(self, x: Tensor, step: int) -> Attempt:
+    def _encoder_bias(self) -> Tensor:
+        """As the dictionary's own; other processes' latents pass their gradient on to `b_dec` too."""
         dictionary = self.dictionary
+        if not dictionary.config.apply_b_dec_to_input:
+            return dictionary.b_enc
+        return dictionary.b_enc - dictionary.W_enc @ self._latent.shared(dictionary.b_dec)
+
+    def _attempt_sparse(self, rows: Rows, step: int) -> Attempt:
+        dictionary, x = self.dictionary, rows.x
         k = self.k_at(step)
         assert k is not None
         norms = dictionary.score_norms().detach()
         encoder = x, dictionary.W_enc, dictionary.encoder_bias().detach(), norms
         coupled = isinstance(dictionary.config.sparsity, BatchTopK)
         if coupled:
-            selected = select_batchtopk(*encoder, len(x) * k, floor=self._score_floor())
+            n_kept = rows.n * k
+            agree = agree_on_batch(self._processes.batch, n_kept)
+            selected = select_batchtopk(*encoder, n_kept, floor=self._score_floor(), agree=agree)
         else:
-            selected = select_topk(*encoder, k)
-        input_bias = dictionary.b_dec if dictionary.config.apply_b_dec_to_input else None
+            selected = select_topk(*encoder, k, agree_on_tokens(self._latent, k))
+        applied = dictionary.config.apply_b_dec_to_input
+        input_bias = self._latent.shared(dictionary.b_dec) if applied else None
         output, values, kept = sparse_autoencode(
             x, dictionary.W_enc, dictionary.b_enc, dictionary.W_dec, selected, input_bias
         )
         fires = values.detach() > 0
         if coupled and len(values):
             self._lowest_score = (values.detach() * norms[kept.latent]).min()
+        if coupled and self._processes.batch.size > 1:
+            lowest = x.new_tensor(torch.inf) if self._lowest_score is None else self._lowest_score
+            self._lowest_score = self._processes.batch.min_(lowest.clone())
         fired = torch.zeros_like(self._fired)
         fired[kept.latent[fires]] = True
         return Attempt(output, x.new_zeros(()), fires.sum(), fired)
@@ -317,10 +391,11 @@ class DictionaryObjective:
 
     def _attempt_relu(self, x: Tensor, sparsity: ReLU, unit: float, step: int) -> Attempt:
         dictionary = self.dictionary
-        pre = nn.functional.linear(x, dictionary.W_enc, dictionary.encoder_bias())
+        pre = nn.functional.linear(x, dictionary.W_enc, self._encoder_bias())
         latents = relu(pre)
         weight = warmed_up(step, self.n_steps, sparsity.warmup_fraction) * sparsity.l1_coefficient
-        penalty = weight * unit * l1_penalty(latents, decoder_norms(dictionary.W_dec), sparsity)
+        paid = l1_penalty(latents, decoder_norms(dictionary.W_dec), sparsity)
+        penalty = weight * unit * self._latent.total(paid)
         fires = latents.detach() > 0
         return Attempt(latents @ dictionary.W_dec, penalty, fires.sum(), fires.any(0))
 
@@ -329,31 +404,48 @@ class DictionaryObjective:
         assert self._log_threshold is not None
         threshold = self._log_threshold.exp()
         bandwidth = sparsity.bandwidth * sqrt(dictionary.config.d_read)
-        pre = nn.functional.linear(x, dictionary.W_enc, dictionary.encoder_bias())
+        pre = nn.functional.linear(x, dictionary.W_enc, self._encoder_bias())
         latents = jumprelu_trained(pre, threshold, bandwidth)
         # The paper's loss is 1 / d_write of ours: its activations have a mean square norm of 1.
         weight = warmed_up(step, self.n_steps, sparsity.warmup_fraction) * sparsity.l0_coefficient
         weight *= unit * dictionary.config.d_write
-        penalty = weight * l0_penalty(pre, threshold, bandwidth, sparsity)
+        penalty = weight * l0_penalty(pre, threshold, bandwidth, sparsity, self._processes)
         fires = latents.detach() > 0
         return Attempt(latents @ dictionary.W_dec, penalty, fires.sum(), fires.any(0))
 
     def _auxiliary(self, x: Tensor, residual: Tensor) -> Tensor | None:
         options, dictionary = self.options.auxiliary, self.dictionary
-        if options is None or not bool((dead := self.dead).any()):
+        if options is None:
             return None
-        k = options.k or max(1, dictionary.config.d_read // 2)
-        encoder = dictionary.W_enc, dictionary.encoder_bias()
+        n_dead = int(self._latent.sum_(self.dead.sum()))
+        if not n_dead:
+            return None
+        k = min(options.k or max(1, dictionary.config.d_read // 2), n_dead)
+        encoder = dictionary.W_enc, self._encoder_bias()
         kind = self.options.reconstruction
-        error = auxiliary_error(x, residual, encoder, dictionary.W_dec, dead, k, kind)
+        error = auxiliary_error(
+            x, residual, encoder, dictionary.W_dec, self.dead, k, kind, self._latent
+        )
         return options.coefficient * error
 
-    def _measures(self, output: Tensor, target: Tensor, step: int) -> dict[str, Tensor]:
+    def _measures(self, attempt: Attempt, rows: Rows, step: int) -> dict[str, Tensor]:
+        target, output = rows.y, attempt.output.detach()
         squared_error = (output - target).square().sum()
-        measures = {"mse": squared_error / target.numel(), "n_dead": self.dead.sum().float()}
-        if len(target) > 1:
-            variation = (target - target.mean(0)).square().sum()
-            measures["explained_variance_centred"] = 1 - squared_error / variation
+        variation = (target - rows.mean).square().sum()
+        error_all, variation_all = self._processes.data.sum_(
+            torch.stack([squared_error, variation])
+        ).unbind()
+        n_here = max(len(target), 1)
+        n_fired, n_dead = self._latent.sum_(
+            torch.stack([attempt.n_fired, self.dead.sum()]).float()
+        ).unbind()
+        measures = {
+            "mse": squared_error / (n_here * target.shape[1]),
+            "l0": n_fired / n_here,
+            "n_dead": n_dead,
+        }
+        if rows.n > 1:
+            measures["explained_variance_centred"] = 1 - error_all / variation_all
         if (k := self.k_at(step)) is not None:
             measures["k"] = torch.tensor(float(k))
         return measures
@@ -375,6 +467,8 @@ class DictionaryObjective:
         sparsity = self.dictionary.config.sparsity
         if lowest is None or threshold is None or not isinstance(sparsity, BatchTopK):
             return
+        if self._processes.batch.size > 1 and not bool(lowest.isfinite()):
+            return  # no process kept anything
         decayed = torch.lerp(lowest, threshold, sparsity.threshold_decay)
         threshold.copy_(torch.where(threshold.isnan(), lowest, decayed))
 

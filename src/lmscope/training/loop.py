@@ -9,6 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 
 from lmscope.core.errors import DataError, RecipeError, RunError
+from lmscope.core.processes import ALONE, Processes
 from lmscope.core.protocols import Listener
 from lmscope.training.checkpoint import Checkpoint, Checkpoints, check_objective_name
 from lmscope.training.config import TrainingConfig
@@ -43,7 +44,7 @@ class Outcome:
     checkpoint: Path | None
 
 
-def fit(
+def fit(  # noqa: PLR0913 - each says one thing about a training, and all but three have a default
     objectives: Sequence[Objective],
     stream: Stream,
     options: TrainingConfig,
@@ -53,6 +54,7 @@ def fit(
     stop: Stop | None = None,
     resume: Checkpoint | None = None,
     seed: int = 0,
+    processes: Processes = ALONE,
 ) -> Outcome:
     """Train objectives side by side on one stream.
 
@@ -72,14 +74,18 @@ def fit(
         stop: Polled before each step.
         resume: Go on from here.
         seed: The recipe's.
+        processes: Who trains together. Each calls this with the objectives that it trains and with its
+            part of the batches; sums, clips and steps are then those of one process, and metrics reach
+            the listener of the first.
 
     Raises:
         RecipeError: The options do not fit the objectives or the stream.
         DataError: The stream ended before the steps that were asked for.
-        RunError: A loss is not finite (the last checkpoint stays), or `resume` is of another run.
+        RunError: A loss is not finite (the last checkpoint stays), `resume` is of another run, or
+            another process ended early.
         ArtifactError: A checkpoint cannot be written (the one before stays).
     """
-    loop = _Loop(objectives, stream, options, checkpoints, listener, seed)
+    loop = _Loop(objectives, stream, options, checkpoints, listener, seed, processes)
     if resume is not None:
         loop.resume(resume)
     return loop.run(stop)
@@ -94,8 +100,10 @@ class _Loop:
         checkpoints: Checkpoints | None,
         listener: Listener,
         seed: int,
+        processes: Processes,
     ) -> None:
         _check_names(objectives)
+        self.processes = processes
         self.stream = stream
         self.options = options
         self.checkpoints = checkpoints
@@ -104,7 +112,7 @@ class _Loop:
         warmup_steps(self.steps, options.schedule)  # refuses what does not fit, before any work
         self.fan_out = FanOut(stream)
         self.trainees = [
-            Trainee(objective, options, seed, self.fan_out.tap(objective.name))
+            Trainee(objective, options, seed, self.fan_out.tap(objective.name), processes)
             for objective in objectives
         ]
         _check_nothing_shared(self.trainees)
@@ -112,11 +120,13 @@ class _Loop:
         self.step = 0
         self.last_saved: tuple[int, Path] | None = None
         self.saved_at = time.monotonic()
+        self.is_late = False
         self.rate = _Rate()
 
     def resume(self, checkpoint: Checkpoint) -> None:
         """Put everything back as it was when the checkpoint was written."""
-        names = {trainee.name for trainee in self.trainees}
+        mine = [trainee.name for trainee in self.trainees]
+        names = {name for part in self.processes.world.values(mine) for name in part}
         if names != checkpoint.objectives.keys() or checkpoint.step > self.steps:
             raise RunError(
                 f"The checkpoint '{checkpoint.path}' holds step {checkpoint.step} of "
@@ -133,7 +143,7 @@ class _Loop:
     def run(self, stop: Stop | None) -> Outcome:
         """Take the steps that are left."""
         while self.step < self.steps:
-            if stop is not None and stop.requested:
+            if self._all_hear(stop):
                 path = self._save()
                 self.listener.on_event("interrupted", {"step": self.step})
                 return Outcome(self.step, interrupted=True, checkpoint=path)
@@ -142,6 +152,15 @@ class _Loop:
             if self._checkpoint_is_due():
                 self._save()
         return Outcome(self.step, interrupted=False, checkpoint=self._save())
+
+    def _all_hear(self, stop: Stop | None) -> bool:
+        """Whether any process was asked to stop, or has a checkpoint due by the clock; one question a step."""
+        minutes = self.options.checkpoint.every_minutes
+        late = minutes > 0 and time.monotonic() - self.saved_at >= 60 * minutes
+        asked = torch.tensor([stop is not None and stop.requested, late], dtype=torch.uint8)
+        asked = self.processes.world.max_(asked.to(self.device))
+        self.is_late = bool(asked[1])
+        return bool(asked[0])
 
     def _take_step(self) -> None:
         for trainee in self.trainees:
@@ -175,7 +194,9 @@ class _Loop:
         if due or self.device.type == "cpu":  # elsewhere the check waits for the device
             self._check_finite()
         if due:
-            metrics = {trainee.name: trainee.metrics() for trainee in self.trainees}
+            own = {trainee.name: trainee.metrics() for trainee in self.trainees}
+            parts = self.processes.world.values(own)
+            metrics = {name: figures for part in parts for name, figures in part.items()}
             lr = self.options.lr * lr_factor(self.step - 1, self.steps, self.options.schedule)
             flat = {f"{name}/{key}": v for name, m in metrics.items() for key, v in m.items()}
             self.listener.on_metrics(self.step, {**flat, "lr": lr})
@@ -192,11 +213,8 @@ class _Loop:
         return f"The last checkpoint is '{self.last_saved[1]}'."
 
     def _checkpoint_is_due(self) -> bool:
-        due = self.options.checkpoint
-        steps, minutes = due.every_steps, due.every_minutes
-        if steps is not None and self.step % steps == 0:
-            return True
-        return minutes > 0 and time.monotonic() - self.saved_at >= 60 * minutes
+        every = self.options.checkpoint.every_steps
+        return self.is_late or (every is not None and self.step % every == 0)
 
     def _save(self) -> Path | None:
         """Write the state unless it is written already; a state that is not finite never is."""
