@@ -141,8 +141,8 @@ def _read_npz(path: Path) -> dict[str, Tensor]:
     """The arrays of an npz file; nothing in it is ever unpickled."""
     check_present(path)
     try:
-        with np.load(path, allow_pickle=False) as file:
-            return {name: torch.from_numpy(file[name]) for name in file.files}
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            return {name: torch.from_numpy(arrays[name]) for name in arrays.files}
     except (OSError, ValueError, EOFError, TypeError, zipfile.BadZipFile) as error:
         raise ArtifactError(
             f"'{path}' is damaged or only half downloaded ({error}): fetch it again."
