@@ -74,7 +74,7 @@ class Optimiser:
         A fused Adam divides while it reads them, which saves a pass over all weights.
         """
         if self._fused:
-            self._adam.grad_scale = divisor
+            self._adam.grad_scale = divisor.float()  # the only dtype that it takes
             self._adam.found_inf = None
             return
         for gradient in self.gradients():

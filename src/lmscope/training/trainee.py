@@ -109,7 +109,7 @@ class Trainee:
             return
         figures = {"loss": self.loss, "weight": self.weight, **self.terms}
         summed = data.sum_(torch.stack([value.double() for value in figures.values()]))
-        figures = dict(zip(figures, summed.float().unbind(), strict=True))
+        figures = dict(zip(figures, summed.to(self.loss.dtype).unbind(), strict=True))
         self.loss, self.weight = figures.pop("loss"), figures.pop("weight")
         self.terms = figures
         for parameter in self.optimiser.parameters.values():
