@@ -1,7 +1,7 @@
 """SAELens folders: `cfg.json` and `sae_weights.safetensors`, read and written.
 
-Every kind of inference SAE and transcoder that a ReLU, a TopK or a threshold describes; files from
-before version 6 are read too. Facts were checked against SAELens 6.54.12.
+Every kind of inference SAE and transcoder that a ReLU, a TopK or a threshold describes, gated ones
+among them; files from before version 6 are read too. Facts were checked against SAELens 6.54.12.
 """
 
 import json
@@ -47,12 +47,14 @@ class _Kind(NamedTuple):
     sparsity: str
     transcoder: bool = False
     skip: bool = False
+    gated: bool = False
 
 
 _KINDS: Final = {
     "standard": _Kind("relu"),
     "topk": _Kind("topk"),
     "jumprelu": _Kind("jumprelu"),
+    "gated": _Kind("jumprelu", gated=True),
     "transcoder": _Kind("relu", transcoder=True),
     "skip_transcoder": _Kind("relu", transcoder=True, skip=True),
     "jumprelu_transcoder": _Kind("jumprelu", transcoder=True),
@@ -60,7 +62,6 @@ _KINDS: Final = {
 }
 _ARCHITECTURES: Final = {kind: name for name, kind in _KINDS.items()}
 _REFUSED: Final = {
-    "gated": "gates each latent by other weights than those that give its value",
     "abstopk": "keeps negative latents",
     "matching_pursuit": "chooses its latents one after another",
     "temporal": "predicts each token from those before it",
@@ -323,23 +324,41 @@ def _read_weights(
         )
     d_read, n = cfg.take("d_in", int), cfg.take("d_sae", int)
     d_write = cfg.take("d_out", int) if kind.transcoder else d_read
-    shapes: dict[str, tuple[int, ...]] = {
-        "W_enc": (d_read, n),
-        "b_enc": (n,),
-        "W_dec": (n, d_write),
-        "b_dec": (d_write,),
-    }
-    if kind.sparsity == "jumprelu":
-        shapes["threshold"] = (n,)
-    if kind.skip:
-        shapes["W_skip"] = (d_write, d_read)
-    check_shapes(tensors, shapes, path)
+    check_shapes(tensors, _shapes(kind, d_read, n, d_write), path)
     dtype = _dtype(cfg)
     if any(tensor.dtype != dtype for tensor in tensors.values()):
         notes.append(f"Tensors were converted to {dtype}, which the configuration names.")
     tensors = {name: tensor.to(dtype) for name, tensor in tensors.items()}
     tensors["W_enc"] = tensors["W_enc"].T
+    if kind.gated:
+        _ungate(tensors, notes)
     return tensors, _scale(folder, cfg, kind, notes)
+
+
+def _shapes(kind: _Kind, d_read: int, n: int, d_write: int) -> dict[str, tuple[int, ...]]:
+    biases = ("b_gate", "b_mag", "r_mag") if kind.gated else ("b_enc",)
+    if kind.sparsity == "jumprelu" and not kind.gated:
+        biases = (*biases, "threshold")
+    return {
+        "W_enc": (d_read, n),
+        "W_dec": (n, d_write),
+        "b_dec": (d_write,),
+        **dict.fromkeys(biases, (n,)),
+        **({"W_skip": (d_write, d_read)} if kind.skip else {}),
+    }
+
+
+def _ungate(tensors: dict[str, Tensor], notes: list[str]) -> None:
+    """A gate as a threshold (rajamanoharan2024gated, section 3.2).
+
+    The gate `W x + b_gate > 0` and the value `exp(r_mag) W x + b_mag` share W, so that the gate is
+    open where the value is above `b_mag - exp(r_mag) b_gate`.
+    """
+    gain, b_mag = tensors.pop("r_mag").exp(), tensors.pop("b_mag")
+    tensors["threshold"] = b_mag - gain * tensors.pop("b_gate")
+    tensors["W_enc"] = tensors["W_enc"] * gain[:, None]
+    tensors["b_enc"] = b_mag
+    notes.append("Its gates became thresholds on the values of the latents, which is the same.")
 
 
 def _dtype(cfg: Fields) -> torch.dtype:

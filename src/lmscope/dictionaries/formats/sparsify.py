@@ -36,6 +36,8 @@ from lmscope.dictionaries.formats.reading import read_safetensors
 
 CONFIG_FILE: Final = "cfg.json"
 WEIGHTS_FILE: Final = "sae.safetensors"
+KEPT_FILE: Final = "lmscope.json"
+"""Our own configuration, beside theirs: sparsify's loader prints every field that it does not know."""
 RUN_FILE: Final = "config.json"
 ACTIVATIONS: Final = ("topk", "groupmax")
 
@@ -87,7 +89,7 @@ class Sparsify:
         # 0 is how the number of latents says "as many as the expansion factor gives".
         n = cfg.take("num_latents", int, 0) or d * cfg.take("expansion_factor", int)
         skip = cfg.take("skip_connection", bool, False)
-        kept = cfg.take(KEPT, dict, None)
+        kept = folder / KEPT_FILE
         found = config_of(
             {
                 "reads": (reads,),
@@ -107,7 +109,11 @@ class Sparsify:
         cfg.refuse_rest()
         tensors = _read_weights(folder / WEIGHTS_FILE, d, n, skip)
         config, note = restore(
-            found, kept, given, norms_matter=not rows_are_unit(tensors["W_dec"]), source=cfg.source
+            found,
+            fields_of(kept).take(KEPT, dict) if kept.is_file() else None,
+            given,
+            norms_matter=not rows_are_unit(tensors["W_dec"]),
+            source=f"'{kept}'",
         )
         notes = [*_notes(transcoder, hookpoint, given), *note]
         metadata = {"hookpoint": hookpoint, **({"run": run} if run else {})}
@@ -135,7 +141,6 @@ class Sparsify:
             "skip_connection": config.skip,
             "transcode": config.is_transcoder,
             "d_in": config.d_read,
-            KEPT: keep(config),
         }
         tensors = {
             "encoder.weight": plain(dictionary.W_enc),
@@ -147,7 +152,8 @@ class Sparsify:
             tensors["W_skip"] = plain(dictionary.W_skip)
         with new_folder(folder) as new:
             write_tensors(new / WEIGHTS_FILE, tensors)
-            (new / CONFIG_FILE).write_text(json.dumps(cfg, indent=1) + "\n", encoding="utf-8")
+            for name, values in ((CONFIG_FILE, cfg), (KEPT_FILE, {KEPT: keep(config)})):
+                (new / name).write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
 
 
 FORMAT: Final = Sparsify()
