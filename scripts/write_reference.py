@@ -16,6 +16,7 @@ from pydantic import BaseModel
 from lmscope.cli.main import COMMANDS
 from lmscope.jobs.demo import DemoRecipe
 from lmscope.jobs.evaluate import EvaluateRecipe
+from lmscope.jobs.geometry import GeometryRecipe
 from lmscope.jobs.train import TrainRecipe
 
 FOLDER = Path(__file__).resolve().parent.parent / "docs" / "reference"
@@ -53,7 +54,7 @@ def recipes_page() -> str:
         "`--set a.b=c` changes any key, the value read as TOML.\n",
     ]
     done: set[str] = set()
-    for recipe in (TrainRecipe, EvaluateRecipe, DemoRecipe):
+    for recipe in (TrainRecipe, EvaluateRecipe, GeometryRecipe, DemoRecipe):
         parts.append(f'## job = "{recipe.model_fields["job"].default}"\n')
         parts += tables(recipe, "", done)
     return "\n".join(parts)

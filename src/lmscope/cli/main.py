@@ -27,6 +27,8 @@ COMMANDS: Final = {
     "demo": "Train and judge a dictionary on a real model in minutes; the place to start.",
     "train": "Train sparse dictionaries on the activations of a language model.",
     "evaluate": "Measure a dictionary on held-out text, another text, or another model.",
+    "geometry": "Compare the latents of dictionaries: matching, neighbours, splitting, maps.",
+    "convert": "Convert dictionaries from and to the formats of other tools.",
     "models": "List, describe and fetch models.",
     "runs": "List, show, compare and remove runs.",
     "doctor": "Check this installation and say what is missing.",

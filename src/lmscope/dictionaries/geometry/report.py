@@ -5,7 +5,7 @@ counts over all latents, no samples, so they carry no interval; the null is what
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from jaxtyping import Float
@@ -197,6 +197,22 @@ class LayersReport(Config):
         }
 
 
+class MapReport(Config):
+    """A map of all dictionaries whose rows lie in one space; the coordinates stand beside it."""
+
+    method: str
+    """`pca` or `umap`."""
+    dictionaries: tuple[str, ...]
+    n_latents: tuple[int, ...]
+    """Latents on the map, of each dictionary."""
+    explained_share: tuple[float, ...] | None = None
+    """For PCA: share of the unit rows' variance along each coordinate."""
+
+    def headline(self) -> dict[str, Any]:
+        """The figures that a reader wants first."""
+        return {"method": self.method, "explained_share": self.explained_share}
+
+
 def matching_report(
     a: str, b: str, matching: Matching, options: GeometryOptions, same_model: bool | None = None
 ) -> MatchingReport:
@@ -311,7 +327,7 @@ def definitions(config: type[Config]) -> dict[str, str]:
     for name, field in config.model_fields.items():
         if field.description:
             found[name] = " ".join(field.description.split())
-        if isinstance(field.annotation, type) and issubclass(field.annotation, Config):
-            inner = definitions(field.annotation)
-            found |= {f"{name}.{key}": text for key, text in inner.items()}
+        for inner in (field.annotation, *get_args(field.annotation)):
+            if isinstance(inner, type) and issubclass(inner, Config):
+                found |= {f"{name}.{key}": text for key, text in definitions(inner).items()}
     return found

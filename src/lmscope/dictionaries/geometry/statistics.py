@@ -1,11 +1,12 @@
 """How often the latents of a dictionary fire and how large their rows are, against published guidelines."""
 
-from typing import Final, Literal, NamedTuple
+from typing import Any, Final, Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from lmscope.core.config import Config
 from lmscope.dictionaries.folding import decoder_norms
 from lmscope.dictionaries.latent_statistics import LatentStatistics
 from lmscope.dictionaries.report import Histogram
@@ -22,25 +23,22 @@ _UNIT_TOLERANCE: Final = 1e-3
 _QUANTILES: Final = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 
 
-class Frequencies(NamedTuple):
-    """Firing frequencies in a few numbers.
-
-    Attributes:
-        n_tokens: Evaluated tokens; 0 where no latent ever fired.
-        inactive_share: Latents that fired on none of them.
-        ultra_active_share: Latents that fired on more than a tenth of them.
-        inactive_is_fine: Whether the first share keeps to the guideline; None on fewer tokens than
-            it is stated for, which leave more latents without a firing, unless it does so even then.
-        ultra_active_is_fine: Whether the second does.
-        histogram: Living latents by log10 of their frequency, four bins a decade.
-    """
+class Frequencies(Config):
+    """Firing frequencies in a few numbers, beside the guideline of the Llama Scope paper."""
 
     n_tokens: int
+    """Evaluated tokens; 0 where no latent ever fired."""
     inactive_share: float
+    """Latents that fired on none of them."""
     ultra_active_share: float
-    inactive_is_fine: bool | None
+    """Latents that fired on more than a tenth of them."""
+    inactive_is_fine: bool | None = None
+    """Whether at most a tenth is inactive. Absent where more are, but on fewer than the 100,000 tokens
+    that the guideline is stated for."""
     ultra_active_is_fine: bool
+    """Whether fewer than 2 % are ultra-active."""
     histogram: Histogram
+    """Living latents by log10 of their frequency, four bins a decade."""
 
 
 def frequencies(latents: LatentStatistics) -> Frequencies:
@@ -62,23 +60,39 @@ def frequencies(latents: LatentStatistics) -> Frequencies:
     )
 
 
-class Norms(NamedTuple):
-    """Norms of the rows of a dictionary.
-
-    Attributes:
-        rows: `decoder`, or `encoder` where every decoder row that is not zero has norm 1: a folded
-            dictionary carries its norms in the encoder.
-        mean: Of all latents.
-        quantiles: By the share of latents below.
-        histogram: Latents by log10 of the norm, of those that are not 0; twenty bins a decade.
-        n_zero: Latents with a row of zeros.
-    """
+class Norms(Config):
+    """Norms of the rows of a dictionary."""
 
     rows: Literal["decoder", "encoder"]
+    """Whose norms these are: the encoder's where every decoder row that is not zero has norm 1, for a
+    folded dictionary carries its norms in the encoder."""
     mean: float
+    """Over all latents."""
     quantiles: dict[str, float]
+    """By the share of latents below."""
     histogram: Histogram
+    """Latents by log10 of the norm, those with a row of zeros left out; twenty bins a decade."""
     n_zero: int
+    """Latents with a row of zeros."""
+
+
+class StatisticsReport(Config):
+    """How often the latents of a dictionary fire and how large their rows are."""
+
+    dictionary: str
+    n_latents: int
+    norms: Norms
+    frequencies: Frequencies | None = None
+    """Absent where the dictionary was never measured on text."""
+
+    def headline(self) -> dict[str, Any]:
+        """The figures that a reader wants first."""
+        found = self.frequencies
+        shares = found and {
+            "inactive_share": found.inactive_share,
+            "ultra_active_share": found.ultra_active_share,
+        }
+        return {"norms_of": self.norms.rows, "mean_norm": self.norms.mean, **(shares or {})}
 
 
 def norms(decoder: Float[Tensor, "latent write"], encoder: Float[Tensor, "latent read"]) -> Norms:
