@@ -10,9 +10,6 @@ from lmscope.dictionaries.report import HealthReport
 from lmscope.evaluation.statistics import Estimate
 from lmscope.models.catalog import CATALOG, HubSource
 
-EXPORTS: Final = {"SAELens": "sae-lens", "sparsify": "sparsify", "circuit-tracer": "circuit-tracer"}
-"""Tools that load what `lmscope convert --to` writes."""
-
 _FIGURES: Final = {
     "Latents that fire on a token (L0)": ("sparsity", "l0"),
     "Explained variance, centred": ("reconstruction", "explained_variance_centred"),
@@ -154,14 +151,24 @@ def _cell(text: str) -> str:
 
 
 def _use(config: DictionaryConfig) -> str:
-    converts = "\n".join(
-        f"lmscope convert PATH OUT --to {name}   # {tool}" for tool, name in EXPORTS.items()
-    )
+    converts = "\n".join(f"lmscope convert PATH OUT --to {name}" for name in _exports(config))
+    others = f"For other tools:\n\n```\n{converts}\n```\n" if converts else ""
     return (
         "## Use\n\n"
         "```python\nfrom lmscope import Dictionary\n\n"
         'dictionary = Dictionary.from_pretrained("PATH")  # this folder, or its name on the hub\n'
         f"latents = dictionary.encode(activations)  # raw activations of {config.reads[0]}\n"
         f"output = dictionary(activations)  # raw activations of {config.writes[0]}\n```\n\n"
-        f"For other tools:\n\n```\n{converts}\n```\n"
+        + others
     )
+
+
+def _exports(config: DictionaryConfig) -> list[str]:
+    """Formats of other tools that can say what this dictionary does."""
+    is_topk, is_transcoder = config.sparsity.kind == "topk", config.is_transcoder
+    possible = {
+        "sae-lens": not (is_topk and is_transcoder),
+        "sparsify": is_topk,
+        "circuit-tracer": is_transcoder,
+    }
+    return [name for name, can in possible.items() if can]

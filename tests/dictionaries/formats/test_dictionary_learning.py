@@ -161,7 +161,7 @@ def test_nothing_but_tensors_is_unpickled(write):
             return (pytest.fail, ("code of a checkpoint ran",))
 
     folder = write(tensors={"encoder.weight": Trap()})
-    with pytest.raises(ArtifactError, match="holds more than tensors.*not loaded"):
+    with pytest.raises(ArtifactError, match=r"holds more than tensors.*not loaded"):
         FORMAT.read(folder, Given())
 
 

@@ -126,7 +126,7 @@ def test_embedding_dictionaries_are_scaled_to_the_embedding_that_gemma_uses(firs
 
 def test_a_path_that_says_nothing_needs_the_site(first):
     folder, _ = first("somewhere/params")
-    with pytest.raises(RecipeError, match="does not say which site it reads.*--reads"):
+    with pytest.raises(RecipeError, match=r"does not say which site it reads.*--reads"):
         FORMAT.read(folder, Given())
     config = FORMAT.read(folder, Given("resid_post@3", model="m")).dictionary.config
     assert (config.reads, config.writes, config.model) == (

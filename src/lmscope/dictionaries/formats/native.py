@@ -6,7 +6,7 @@ from typing import Final
 from lmscope.dictionaries import storage
 from lmscope.dictionaries.dictionary import Dictionary
 from lmscope.dictionaries.formats.format import Given, Imported
-from lmscope.dictionaries.formats.reading import choose_sites
+from lmscope.dictionaries.formats.reading import choose_sites, peek_json
 from lmscope.runs.artifact import MANIFEST_FILE
 
 
@@ -20,9 +20,9 @@ class _Native:
     )
 
     def recognises(self, folder: Path) -> bool:
-        """Whether an artifact's weights stand there, or its manifest without another's files."""
-        beside = (MANIFEST_FILE, storage.WEIGHTS_FILE)
-        return any((folder / name).is_file() for name in beside)
+        """Whether a dictionary's manifest stands there, or its weights without one."""
+        kind = peek_json(folder / MANIFEST_FILE).get("kind")
+        return kind == storage.KIND or (folder / storage.WEIGHTS_FILE).is_file()
 
     def read(self, folder: Path, given: Given) -> Imported:
         """Read a dictionary; every byte is checked against the manifest.

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import torch
 
@@ -12,6 +12,9 @@ from lmscope.dictionaries.dictionary import Dictionary
 from lmscope.dictionaries.formats import registry
 from lmscope.dictionaries.formats.format import Format, Given, Imported
 from lmscope.dictionaries.hub import HubPlace, fetch, folders
+
+_LAYERS: Final = "layer_*.safetensors"
+"""Files of a set, each a dictionary of its own."""
 
 
 class Found(NamedTuple):
@@ -95,7 +98,8 @@ def load(
 def find_all(root: Path, format_name: str | None = None) -> list[Found]:
     """Every dictionary at or below a path, in the order of their names.
 
-    A folder that is a dictionary is not looked into further; hidden folders are left out.
+    A folder that is a dictionary is not looked into further, a set of layers gives each layer, and
+    hidden folders are left out.
 
     Raises:
         ArtifactError: There is none, or one looks like several formats.
@@ -114,7 +118,12 @@ def find_all(root: Path, format_name: str | None = None) -> list[Found]:
 def _walk(root: Path, path: Path, wanted: Format | None) -> Iterator[Found]:
     one = registry.find(path) if wanted is None else wanted
     if one is not None and (wanted is None or wanted.recognises(path)):
-        yield Found(path.relative_to(root).as_posix(), path, one)
+        name = path.relative_to(root).as_posix()
+        layers = sorted(path.glob(_LAYERS), key=_layer) if path.is_dir() else []
+        if len(layers) > 1 and all(one.recognises(layer) for layer in layers):
+            yield from (Found(f"{name}/{layer.stem}", layer, one) for layer in layers)
+        else:
+            yield Found(name, path, one)
         return
     if not path.is_dir():
         return
@@ -126,3 +135,8 @@ def _walk(root: Path, path: Path, wanted: Format | None) -> Iterator[Found]:
         )
     for name in inner:
         yield from _walk(root, path / name, wanted)
+
+
+def _layer(path: Path) -> tuple[int, str]:
+    number = path.stem.removeprefix("layer_")
+    return int(number) if number.isdecimal() else -1, path.name
