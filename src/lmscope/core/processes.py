@@ -27,6 +27,10 @@ _PATIENCE: Final = timedelta(hours=6)
 """A process that is gone is noticed at once; this is for one that only is slow."""
 
 
+class ProcessGone(RunError):  # noqa: N818 - what happened, in the words of those who read it
+    """Another process of the run ended early; it says why itself."""
+
+
 class Group:
     """Some of the processes, in the order of their ranks.
 
@@ -176,6 +180,11 @@ ALONE: Final = Processes()
 """One process."""
 
 
+def is_first_started() -> bool:
+    """Whether this is the process that talks to the user, joined or not."""
+    return int(os.environ.get("RANK", "0")) == 0
+
+
 def started_processes() -> int:
     """How many processes `torchrun` started; 1 without it."""
     return int(os.environ.get("WORLD_SIZE", "1"))
@@ -240,7 +249,7 @@ def _told(function: Callable[P, T]) -> Callable[P, T]:
         except RuntimeError as error:  # what gloo and NCCL raise has no narrower common class
             if isinstance(error, torch.OutOfMemoryError):
                 raise
-            raise RunError(
+            raise ProcessGone(
                 "Another process of this run ended early, so this one cannot go on; the last checkpoint "
                 "stays: start the processes again with --resume RUN."
             ) from error
