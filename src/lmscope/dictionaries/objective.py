@@ -366,9 +366,16 @@ class DictionaryObjective:
         if coupled:
             n_kept = rows.n * k
             agree = agree_on_batch(self._processes.batch, n_kept)
-            selected = select_batchtopk(*encoder, n_kept, floor=self._score_floor(), agree=agree)
+            selected = select_batchtopk(
+                *encoder,
+                n_kept,
+                floor=self._score_floor(),
+                agree=agree,
+                precision=self.options.encode_precision,
+            )
         else:
-            selected = select_topk(*encoder, k, agree_on_tokens(self._latent, k))
+            agree = agree_on_tokens(self._latent, k)
+            selected = select_topk(*encoder, k, agree, self.options.encode_precision)
         applied = dictionary.config.apply_b_dec_to_input
         input_bias = self._latent.shared(dictionary.b_dec) if applied else None
         output, values, kept = sparse_autoencode(

@@ -1,17 +1,23 @@
 """The k-sparse training step: only the encoder's product is dense.
 
 Of `F` latents a token keeps `k`. Decoding, the gradient of the kept values and the gradients of both
-weight matrices touch those k only, each as an `embedding_bag`:
+weight matrices touch those k only:
 
-| product | a bag is |
+| product | is |
 |---|---|
-| reconstruction | the decoder rows of a token's latents |
+| reconstruction | a weighted sum of the decoder rows of a token's latents |
 | gradient of the kept values | k dot products of a token |
-| gradient of `W_dec`, `W_enc`, `b_enc` | the tokens of a latent |
+| gradient of `W_dec`, `W_enc`, `b_enc` | a weighted sum over the tokens of a latent |
+| gradient of the input bias | one vector-matrix product |
 
 No gradient of shape [token, latent] is ever formed, so a step costs about one dense product in
 place of six. Values and gradients equal dense autograd's up to rounding. Sums run in a fixed order:
 on a CPU equal inputs and thread counts give equal bits.
+
+Memory in float32, beside the batch itself (`step_memory_bytes`): a latent costs 16 bytes for each
+number that it has in encoder and decoder (weight, gradient, two moments of Adam), and 4 more for each
+in the encoder while latents are chosen; a token costs 52 bytes for each latent that it keeps, and
+20 for each number that it reads or writes. Pre-activations exist for one chunk of tokens at a time.
 """
 
 from typing import Any, NamedTuple
@@ -22,19 +28,20 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from lmscope.dictionaries.pairs import (
+    ByLatent,
+    Kept,
+    by_latent,
+    dot_pairs,
+    sum_pairs,
+    sum_rows,
+)
 
-class Kept(NamedTuple):
-    """The (token, latent) pairs that are kept, in order of token.
+CHUNK_TOKENS = 256
+"""Tokens that are encoded at a time on a CPU, for each thread pair: enough for a product at full speed."""
 
-    Attributes:
-        token: Token of each pair, ascending.
-        latent: Latent of each pair.
-        first: Where each token's pairs begin.
-    """
-
-    token: Int[Tensor, "pair"]
-    latent: Int[Tensor, "pair"]
-    first: Int[Tensor, "token"]
+PAIR_BYTES = 52
+"""Of one kept pair: token, latent, both again in the order of latents, value, gradient, both again."""
 
 
 class Autoencoded(NamedTuple):
@@ -50,6 +57,14 @@ class Selected(NamedTuple):
 
     kept: Kept
     pre: Float[Tensor, "pair"]
+
+
+class SparsePre(NamedTuple):
+    """Pre-activations of the kept pairs, with their gradients, and the pairs by latent."""
+
+    pre: Float[Tensor, "pair"]
+    kept: Kept
+    groups: ByLatent
 
 
 def sparse_autoencode(
@@ -70,28 +85,68 @@ def sparse_autoencode(
         selected: What `dictionaries.selection` keeps of `(x - input_bias) @ W_enc.T + b_enc`.
         input_bias: Taken from the input before encoding, or None.
     """
-    if input_bias is not None:
-        b_enc = b_enc - W_enc @ input_bias
-    kept = selected.kept
+    encoded = sparse_encode(x, W_enc, b_enc, selected, input_bias)
+    values = encoded.pre.relu()
+    return Autoencoded(sparse_decode(values, W_dec, encoded), values, selected.kept)
+
+
+def sparse_encode(
+    x: Float[Tensor, "token read"],
+    W_enc: Float[Tensor, "latent read"],
+    b_enc: Float[Tensor, "latent"],
+    selected: Selected,
+    input_bias: Float[Tensor, "read"] | None = None,
+) -> SparsePre:
+    """The kept pre-activations as a function of input and encoder; arguments as `sparse_autoencode`."""
     with torch.no_grad():
-        by_latent = _by_latent(kept, len(W_enc))
-    values: Tensor = _KeptValues.apply(x, W_enc, b_enc, selected.pre, kept, by_latent)  # pyright: ignore[reportAssignmentType]
-    output: Tensor = _Decode.apply(values, W_dec, kept, by_latent)  # pyright: ignore[reportAssignmentType]
-    return Autoencoded(output, values, kept)
+        groups = by_latent(selected.kept, len(W_enc))
+    pre: Tensor = _KeptPre.apply(x, W_enc, b_enc, input_bias, selected, groups)  # pyright: ignore[reportAssignmentType]
+    return SparsePre(pre, selected.kept, groups)
 
 
-def keep_rows(indices: Int[Tensor, "token k"]) -> Kept:
-    """The pairs of a selection that keeps the same number of latents of every token."""
-    n_tokens, k = indices.shape
-    tokens = torch.arange(n_tokens, device=indices.device)
-    return Kept(tokens.repeat_interleave(k), indices.flatten(), tokens * k)
+def sparse_decode(
+    values: Float[Tensor, "pair"], W_dec: Float[Tensor, "latent write"], encoded: SparsePre
+) -> Float[Tensor, "token write"]:
+    """Sum of each token's decoder rows times the values of its pairs; gradients flow to both."""
+    return _Decode.apply(values, W_dec, encoded.kept, encoded.groups)  # pyright: ignore[reportReturnType]
 
 
-def keep_places(places: Int[Tensor, "pair"], n_tokens: int, n_latents: int) -> Kept:
-    """The pairs at ascending flat places of a `[token, latent]` array."""
-    token = places.div(n_latents, rounding_mode="floor")
-    tokens = torch.arange(n_tokens, device=places.device)
-    return Kept(token, places - token * n_latents, torch.searchsorted(token, tokens))
+def chunk_tokens(n_tokens: int, device: torch.device) -> int:
+    """Tokens whose pre-activations exist at the same time; all of them on an accelerator."""
+    if device.type != "cpu":
+        return max(1, n_tokens)
+    return CHUNK_TOKENS * max(1, torch.get_num_threads() // 2)
+
+
+def step_memory_bytes(
+    *,
+    n_tokens: int,
+    n_latents: int,
+    d_read: int,
+    d_write: int,
+    k: int,
+    device: torch.device | None = None,
+) -> int:
+    """The most memory that a float32 training step of one TopK dictionary holds, an upper estimate.
+
+    Args:
+        n_tokens: Tokens of a micro-batch.
+        n_latents: Latents.
+        d_read: Width of the read site.
+        d_write: Width of the written site.
+        k: Most latents that a token keeps, the largest of an annealing.
+        device: Where it trains; absent: a CPU.
+    """
+    parameters = n_latents * (d_read + d_write + 1) + d_write
+    chunk = min(n_tokens, chunk_tokens(n_tokens, device or torch.device("cpu")))
+    # The pre-activations of a chunk, and as much again for maxima, candidates and their places.
+    choice = 4 * n_latents * d_read + 8 * chunk * n_latents
+    return (
+        4 * 4 * parameters
+        + choice
+        + n_tokens * k * PAIR_BYTES
+        + 4 * n_tokens * (2 * d_read + 5 * d_write)
+    )
 
 
 def linear(
@@ -134,29 +189,8 @@ def _has_onednn(x: Tensor) -> bool:
     )
 
 
-class _ByLatent(NamedTuple):
-    """The same pairs in order of latent, then token: `pair` is each one's place among the kept."""
-
-    pair: Tensor
-    token: Tensor
-    first: Tensor
-
-
-def _by_latent(kept: Kept, n_latents: int) -> _ByLatent:
-    latent, pair = kept.latent.sort(stable=True)
-    first = torch.searchsorted(latent, torch.arange(n_latents, device=latent.device))
-    return _ByLatent(pair, kept.token[pair], first)
-
-
-def _bag(rows: Tensor, index: Tensor, first: Tensor, weights: Tensor) -> Tensor:
-    """Weighted sums of `rows[index]`, one for each stretch that begins in `first`."""
-    if not index.numel():
-        return rows.new_zeros(len(first), rows.shape[1])
-    return nnf.embedding_bag(index, rows, first, per_sample_weights=weights, mode="sum")
-
-
-class _KeptValues(torch.autograd.Function):
-    """ReLU of the kept pre-activations, as a function of input and encoder."""
+class _KeptPre(torch.autograd.Function):
+    """The kept pre-activations, already known, as a function of input and encoder."""
 
     @staticmethod
     def forward(
@@ -164,52 +198,49 @@ class _KeptValues(torch.autograd.Function):
         x: Tensor,
         W_enc: Tensor,
         b_enc: Tensor,
-        kept_pre: Tensor,
-        kept: Kept,
-        by_latent: _ByLatent,
+        input_bias: Tensor | None,
+        selected: Selected,
+        groups: ByLatent,
     ) -> Tensor:
-        values = kept_pre.relu()
-        ctx.save_for_backward(x, W_enc, values)
-        ctx.pairs = kept, by_latent
-        return values
+        ctx.save_for_backward(x, W_enc, *([] if input_bias is None else [input_bias]))
+        ctx.pairs = selected.kept, groups
+        return selected.pre.clone()
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
-        x, W_enc, values = ctx.saved_tensors
-        kept, by_latent = ctx.pairs
-        gradient = gradients[0] * (values > 0)
-        grouped = gradient[by_latent.pair]
+        (gradient,) = gradients
+        x, W_enc, *bias = ctx.saved_tensors
+        kept, groups = ctx.pairs
+        grouped = gradient[groups.pair]
         to_x = None
         if ctx.needs_input_grad[0]:
-            to_x = _bag(W_enc, kept.latent, kept.first, gradient)
-        to_weight = _bag(x, by_latent.token, by_latent.first, grouped)
-        ones = x.new_ones(len(x), 1)
-        to_bias = _bag(ones, by_latent.token, by_latent.first, grouped).squeeze(1)
-        return to_x, to_weight, to_bias, None, None, None
+            to_x = sum_rows(W_enc, kept.latent, kept.first, gradient)
+        to_weight = sum_rows(x, groups.token, groups.first, grouped)
+        to_bias = sum_pairs(grouped, groups.token, groups.first)
+        to_input_bias = None
+        if bias:
+            # Each pair's input was x - input_bias, for the weight too.
+            to_weight.addr_(to_bias, bias[0], alpha=-1)
+            to_input_bias = -(to_bias @ W_enc)
+        return to_x, to_weight, to_bias, to_input_bias, None, None
 
 
 class _Decode(torch.autograd.Function):
     """Sum of the kept decoder rows times their values."""
 
     @staticmethod
-    def forward(
-        ctx: Any, values: Tensor, W_dec: Tensor, kept: Kept, by_latent: _ByLatent
-    ) -> Tensor:
+    def forward(ctx: Any, values: Tensor, W_dec: Tensor, kept: Kept, groups: ByLatent) -> Tensor:
         ctx.save_for_backward(values, W_dec)
-        ctx.pairs = kept, by_latent
-        return _bag(W_dec, kept.latent, kept.first, values)
+        ctx.pairs = kept, groups
+        return sum_rows(W_dec, kept.latent, kept.first, values)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
         values, W_dec = ctx.saved_tensors
-        kept, by_latent = ctx.pairs
+        kept, groups = ctx.pairs
         gradient = gradients[0].contiguous()
-        to_values = torch.zeros_like(values)
-        if values.numel():
-            to_values = torch.ops.aten._embedding_bag_per_sample_weights_backward(
-                gradient, W_dec, kept.latent, kept.first, kept.token, 0
-            )
-        to_weight = _bag(gradient, by_latent.token, by_latent.first, values[by_latent.pair])
+        to_values = dot_pairs(gradient, W_dec, kept)
+        to_weight = sum_rows(gradient, groups.token, groups.first, values[groups.pair])
         return to_values, to_weight, None, None

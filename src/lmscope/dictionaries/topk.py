@@ -1,0 +1,124 @@
+"""The k largest scores of each row, exactly, without looking at every score more than once.
+
+A row is seen as interleaved blocks, so that the maxima of all blocks are one pass along a vectorised
+axis. The k largest lie in the k blocks with the largest maxima, and none is below the k-th of those
+maxima: few scores survive both tests, and only the survivors are compared with one another.
+
+Scores that are only known within a margin are treated alike: what lies within the margin of the k-th
+survives too, and the exact scores of the survivors decide. The choice is then exact as well.
+"""
+
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from lmscope.dictionaries.pairs import Kept
+
+LARGEST_BLOCK = 64
+"""Columns of one block at most; a power of two, as all sizes of blocks."""
+
+
+class Largest(NamedTuple):
+    """The k largest of each row, in no order."""
+
+    values: Float[Tensor, "row k"]
+    columns: Int[Tensor, "row k"]
+
+
+def largest(scores: Float[Tensor, "row column"], k: int) -> Largest:
+    """The k largest scores of each row; which of several equal ones is the same in every run."""
+    n_columns = scores.shape[1]
+    size = block_size(n_columns, k)
+    if size == 1 or scores.device.type != "cpu" or not len(scores):
+        return Largest(*scores.topk(k, dim=1, sorted=False))
+    kept, values = survivors(scores, k)
+    return largest_pairs(values, kept, k)
+
+
+def block_size(n_columns: int, k: int) -> int:
+    """Columns of a block: about as many as make blocks and candidates equally numerous; 1: no blocks."""
+    size = 1
+    while 2 * size * size * k <= 2 * n_columns and size < LARGEST_BLOCK:
+        size *= 2
+    return size if size >= 4 and n_columns // size > k else 1
+
+
+def survivors(
+    scores: Float[Tensor, "row column"], k: int, margin: Float[Tensor, "row 1"] | None = None
+) -> tuple[Kept, Float[Tensor, "pair"]]:
+    """Places that the k largest of each row are among, and their scores.
+
+    Args:
+        scores: Exact, or within half a margin of what they stand for.
+        k: How many are the largest; fewer than there are blocks of `block_size`.
+        margin: Places survive that are at most so far below the k-th largest; absent: none.
+    """
+    n_rows, n_columns = scores.shape
+    size = block_size(n_columns, k)
+    n_blocks = n_columns // size
+    blocks = scores[:, : size * n_blocks].view(n_rows, size, n_blocks)
+    maxima = blocks.amax(1)
+    n_chosen = k if margin is None else min(n_blocks, k + k // 4 + 8)
+    while True:
+        top, chosen = _largest(maxima, n_chosen, in_order=margin is not None)
+        if margin is None:
+            floor = top.amin(1, keepdim=True)
+            break
+        floor = _at_least_below(top[:, k - 1 : k], margin)
+        if n_chosen == n_blocks or bool((top[:, -1:] < floor).all()):
+            break
+        n_chosen = min(n_blocks, 2 * n_chosen)
+    candidates = blocks.gather(2, chosen[:, None].expand(n_rows, size, n_chosen)).flatten(1)
+    if n_columns > size * n_blocks:
+        candidates = torch.cat([candidates, scores[:, size * n_blocks :]], dim=1)
+    places = (candidates >= floor).view(-1).nonzero().squeeze(1)
+    width = candidates.shape[1]
+    row = places.div(width, rounding_mode="floor")
+    place = places - row * width
+    within = place.div(n_chosen, rounding_mode="floor")
+    block = (place - within * n_chosen) + row * n_chosen
+    column = within * n_blocks + chosen.view(-1)[block.clamp(max=chosen.numel() - 1)]
+    if n_columns > size * n_blocks:
+        beyond = place - size * n_chosen
+        column = torch.where(beyond >= 0, beyond + size * n_blocks, column)
+    first = torch.searchsorted(row, torch.arange(n_rows, device=scores.device))
+    return Kept(row, column, first), candidates.view(-1)[places]
+
+
+def largest_pairs(values: Float[Tensor, "pair"], pairs: Kept, k: int) -> Largest:
+    """The k largest of the pairs of each row; every row has k or more."""
+    n_rows = len(pairs.first)
+    last = pairs.first.new_tensor([len(values)])
+    width = int(torch.cat([pairs.first, last]).diff().max())
+    place = torch.arange(len(values), device=values.device) - pairs.first[pairs.token]
+    place += pairs.token * width
+    padded = values.new_full((n_rows * width,), -torch.inf)
+    padded[place] = values
+    columns = pairs.latent.new_zeros(n_rows * width)
+    columns[place] = pairs.latent
+    top, at = padded.view(n_rows, width).topk(k, dim=1, sorted=False)
+    return Largest(top, columns.view(n_rows, width).gather(1, at))
+
+
+def _largest(values: Tensor, k: int, *, in_order: bool) -> tuple[Tensor, Tensor]:
+    """`topk` along rows, by maxima of blocks of four where that is less work."""
+    n_rows, n_columns = values.shape
+    n_blocks = n_columns // 4
+    if n_columns < 8 * k or n_columns % 4:
+        top, places = values.topk(k, dim=1, sorted=in_order)
+        return top, places
+    blocks = values.view(n_rows, 4, n_blocks)
+    _, chosen = _largest(blocks.amax(1), k, in_order=False)
+    candidates = blocks.gather(2, chosen[:, None].expand(n_rows, 4, k)).flatten(1)
+    top, at = _largest(candidates, k, in_order=in_order)
+    within = at.div(k, rounding_mode="floor")
+    return top, within * n_blocks + chosen.gather(1, at - within * k)
+
+
+def _at_least_below(largest: Tensor, margin: Tensor) -> Tensor:
+    """`largest - margin` in its own dtype, low enough to allow for the rounding of all scores to it."""
+    eps = torch.finfo(largest.dtype).eps
+    exact = largest.float()
+    return (exact - 2 * eps * exact.abs() - margin * (1 + eps)).to(largest.dtype)
