@@ -183,10 +183,16 @@ def test_a_file_without_a_config_needs_its_sites(tmp_path, x):
     assert any("taken as ReLU" in note for note in imported.notes)
 
 
+@pytest.mark.parametrize("scale", [1.0, 2.5])
 @pytest.mark.parametrize("skip", [False, True])
 @pytest.mark.parametrize("sparsity", SPARSITIES)
-def test_what_is_written_computes_the_same_in_circuit_tracer(tmp_path, make_set, x, sparsity, skip):
-    layers = make_set(sparsity, skip=skip)
+def test_what_is_written_computes_the_same_in_circuit_tracer(
+    tmp_path, make_set, x, sparsity, skip, scale
+):
+    layers = make_set(sparsity, skip=skip, n_layers=2)
+    for one in layers.values():
+        one.scale_in.fill_(scale)
+        one.scale_out.fill_(scale)
     FORMAT.write_set(layers, tmp_path / "set")
     k = 4 if isinstance(sparsity, TopK) else None
     for n, dictionary in enumerate(layers.values()):

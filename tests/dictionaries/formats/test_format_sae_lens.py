@@ -199,6 +199,7 @@ def test_an_unfolded_norm_factor_is_applied_exactly(tmp_path, x):
     )
     imported = FORMAT.read(folder, Given())
     torch.testing.assert_close(imported.dictionary(x), naive(cfg, tensors, 2.5 * x) / 2.5)
+    assert imported.dictionary.config.normalisation == "mean_norm"
     assert any("2.5" in note for note in imported.notes)
 
 
@@ -264,6 +265,17 @@ def test_raw_units_are_written_as_they_are(tmp_path, make_dictionary):
     cfg = json.loads((tmp_path / "sae" / "cfg.json").read_text())
     assert cfg["apply_b_dec_to_input"]
     assert cfg["rescale_acts_by_decoder_norm"]
+
+
+def test_b_dec_of_an_input_with_a_linear_path_moves_into_the_bias(tmp_path, make_dictionary, x):
+    dictionary = make_dictionary(ReLU(), skip=True, apply_b_dec_to_input=True)
+    dictionary.scale_in.fill_(1.0)
+    dictionary.scale_out.fill_(1.0)
+    FORMAT.write(dictionary, tmp_path / "sae")
+    cfg = json.loads((tmp_path / "sae" / "cfg.json").read_text())
+    assert (cfg["architecture"], cfg["apply_b_dec_to_input"]) == ("skip_transcoder", False)
+    tensors = load_file(tmp_path / "sae" / "sae_weights.safetensors")
+    torch.testing.assert_close(naive(cfg, tensors, x), dictionary(x))
 
 
 def test_a_latent_without_a_decoder_row_divides_nothing_by_zero(tmp_path, make_dictionary, x):
@@ -348,6 +360,12 @@ def test_a_flat_config_from_before_version_6_is_read(tmp_path, x):
     assert imported.dictionary.config.model == "gpt2-small"
     assert imported.metadata["context_size"] == 128
     torch.testing.assert_close(imported.dictionary(x), naive(config("standard"), tensors, x))
+
+
+def test_a_flat_config_of_z_reads_all_heads_in_a_row(tmp_path):
+    cfg = flat(hook_point="blocks.5.attn.hook_z")
+    imported = FORMAT.read(put(tmp_path / "sae", cfg, theirs("standard")), Given())
+    assert any("heads of z" in note for note in imported.notes)
 
 
 def test_a_flat_topk_config_is_read_as_topk(tmp_path, x):

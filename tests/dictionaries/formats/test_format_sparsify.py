@@ -167,11 +167,14 @@ WRITTEN = [
 ]
 
 
+@pytest.mark.parametrize("scale", [1.0, 2.5])
 @pytest.mark.parametrize(("sparsity", "options"), WRITTEN)
 def test_what_is_written_computes_the_same_in_sparsify(
-    tmp_path, make_dictionary, sparsity, options, x
+    tmp_path, make_dictionary, sparsity, options, scale, x
 ):
     dictionary = make_dictionary(sparsity, n_latents=N, **options)
+    dictionary.scale_in.fill_(scale)
+    dictionary.scale_out.fill_(scale)
     FORMAT.write(dictionary, tmp_path / "any")
     cfg = json.loads((tmp_path / "any" / "cfg.json").read_text())
     tensors = load_file(tmp_path / "any" / "sae.safetensors")
@@ -197,13 +200,30 @@ def test_a_second_round_changes_no_bit(tmp_path, make_dictionary, sparsity, opti
         assert torch.equal(tensor, second.state_dict()[name]), name
 
 
-def test_a_folded_transcoder_comes_back_equal_in_every_bit(tmp_path, make_dictionary):
-    dictionary = make_dictionary(TopK(k=4), d_write=6, skip=True, dtype=torch.float32).fold()
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+@pytest.mark.parametrize(
+    "options", [{}, {"skip": True}, {"d_write": 6}, {"d_write": 6, "skip": True}]
+)
+def test_a_folded_dictionary_comes_back_equal_in_every_bit(
+    tmp_path, make_dictionary, options, dtype
+):
+    dictionary = make_dictionary(TopK(k=4), dtype=dtype, **options).fold()
     FORMAT.write(dictionary, tmp_path / "layers.3.mlp")
     again = FORMAT.read(tmp_path / "layers.3.mlp", Given()).dictionary
     assert again.config == dictionary.config
     for name, tensor in again.state_dict().items():
         assert torch.equal(tensor, dictionary.state_dict()[name]), name
+
+
+def test_a_bias_that_was_trained_on_is_read_as_it_stands(tmp_path, make_dictionary, x):
+    FORMAT.write(make_dictionary(TopK(k=4), n_latents=N), tmp_path / "layers.3")
+    path = tmp_path / "layers.3" / "sae.safetensors"
+    tensors = load_file(path)
+    tensors["encoder.bias"] += 0.5
+    save_file(tensors, path)
+    imported = FORMAT.read(tmp_path / "layers.3", Given())
+    torch.testing.assert_close(imported.dictionary(x), naive(config(), tensors, x))
+    assert imported.dictionary.config.apply_b_dec_to_input
 
 
 def test_the_config_is_the_one_that_sparsify_writes(tmp_path, make_dictionary):

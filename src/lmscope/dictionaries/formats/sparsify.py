@@ -9,6 +9,8 @@ import re
 from pathlib import Path
 from typing import Any, Final
 
+import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from lmscope.core.errors import ArtifactError, did_you_mean
@@ -38,6 +40,8 @@ CONFIG_FILE: Final = "cfg.json"
 WEIGHTS_FILE: Final = "sae.safetensors"
 KEPT_FILE: Final = "lmscope.json"
 """Our own configuration, beside theirs: sparsify's loader prints every field that it does not know."""
+KEPT_BIAS_FILE: Final = "lmscope.safetensors"
+"""The encoder's bias of an SAE that takes nothing from its input, as it was before `shifted_bias`."""
 RUN_FILE: Final = "config.json"
 ACTIVATIONS: Final = ("topk", "groupmax")
 
@@ -108,6 +112,9 @@ class Sparsify:
         cfg.ignore("expansion_factor", "normalize_decoder", "multi_topk")
         cfg.refuse_rest()
         tensors = _read_weights(folder / WEIGHTS_FILE, d, n, skip)
+        if (bias := _own_bias(folder, tensors)) is not None:
+            tensors["b_enc"] = bias
+            found = found.model_copy(update={"apply_b_dec_to_input": False})
         config, note = restore(
             found,
             fields_of(kept).take(KEPT, dict) if kept.is_file() else None,
@@ -115,7 +122,7 @@ class Sparsify:
             norms_matter=not rows_are_unit(tensors["W_dec"]),
             source=f"'{kept}'",
         )
-        notes = [*_notes(transcoder, hookpoint, given), *note]
+        notes = [*_notes(config, hookpoint, given), *note]
         metadata = {"hookpoint": hookpoint, **({"run": run} if run else {})}
         return Imported(frozen(config, tensors, folder / WEIGHTS_FILE), tuple(notes), metadata)
 
@@ -123,14 +130,18 @@ class Sparsify:
         """Write a dictionary so that sparsify loads it with `SparseCoder.load_from_disk`.
 
         Scales are folded away first; decoder norms too where they choose latents. An SAE that takes
-        nothing from its input gets a bias that makes up for what sparsify will take. Name the folder
-        by `hookpoint_name` if sparsify's own tools are to find the module.
+        nothing from its input gets a bias that makes up for what sparsify will take; its own lies
+        beside. A dictionary that has been folded comes back from `read` equal in every bit. Name the
+        folder by `hookpoint_name` if sparsify's own tools are to find the module.
 
         Raises:
             ArtifactError: sparsify cannot say what the dictionary does, or something is at `folder`.
         """
-        dictionary = written_form(dictionary)
+        dictionary = _as_topk(dictionary)
         config = dictionary.config
+        shifted = not (config.is_transcoder or config.apply_b_dec_to_input)
+        own = plain(dictionary.b_enc)
+        bias = shifted_bias(dictionary.W_enc, own, dictionary.b_dec) if shifted else own
         cfg = {
             "activation": "topk",
             "expansion_factor": max(1, config.n_latents // config.d_read),
@@ -144,7 +155,7 @@ class Sparsify:
         }
         tensors = {
             "encoder.weight": plain(dictionary.W_enc),
-            "encoder.bias": plain(dictionary.b_enc),
+            "encoder.bias": bias,
             "W_dec": plain(dictionary.W_dec),
             "b_dec": plain(dictionary.b_dec),
         }
@@ -152,6 +163,8 @@ class Sparsify:
             tensors["W_skip"] = plain(dictionary.W_skip)
         with new_folder(folder) as new:
             write_tensors(new / WEIGHTS_FILE, tensors)
+            if shifted:
+                write_tensors(new / KEPT_BIAS_FILE, {"b_enc": own})
             for name, values in ((CONFIG_FILE, cfg), (KEPT_FILE, {KEPT: keep(config)})):
                 (new / name).write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
 
@@ -159,29 +172,14 @@ class Sparsify:
 FORMAT: Final = Sparsify()
 
 
-def written_form(dictionary: Dictionary) -> Dictionary:
-    """The same function as sparsify computes it: no scales, plain top-k, b_dec taken from an SAE's input.
-
-    Raises:
-        ArtifactError: sparsify cannot compute it.
-    """
-    config = dictionary.config
-    _topk(config)
-    if config.d_read != config.d_write:
-        raise ArtifactError(
-            "sparsify has one width for input and output; this dictionary reads "
-            f"{config.d_read} and writes {config.d_write} coordinates: choose another format."
-        )
-    dictionary = selecting_by_pre(in_raw_units(dictionary, "sparsify"))
-    config = dictionary.config
-    if config.is_transcoder or config.apply_b_dec_to_input:
-        return dictionary
-    tensors = dict(dictionary.state_dict())
-    exact = tensors["W_enc"].double() @ tensors["b_dec"].double()
-    tensors["b_enc"] = (tensors["b_enc"].double() + exact).to(tensors["b_enc"].dtype)
-    return Dictionary.from_tensors(
-        config.model_copy(update={"apply_b_dec_to_input": True}), tensors
-    )
+def shifted_bias(
+    W_enc: Float[Tensor, "latent width"],
+    b_enc: Float[Tensor, "latent"],
+    b_dec: Float[Tensor, "width"],
+) -> Float[Tensor, "latent"]:
+    """The bias with which an encoder that takes b_dec from its input gives the same: `b_enc + W_enc b_dec`."""
+    shift = W_enc.double() @ b_dec.double()
+    return (b_enc.double() + shift).to(b_enc.dtype).detach().cpu()
 
 
 def hookpoint_of(folder: Path) -> str:
@@ -225,6 +223,31 @@ def _topk(config: DictionaryConfig) -> TopK:
     )
 
 
+def _as_topk(dictionary: Dictionary) -> Dictionary:
+    """The same function in raw units, chosen by pre-activation alone."""
+    config = dictionary.config
+    _topk(config)
+    if config.d_read != config.d_write:
+        raise ArtifactError(
+            "sparsify has one width for input and output; this dictionary reads "
+            f"{config.d_read} and writes {config.d_write} coordinates: choose another format."
+        )
+    return selecting_by_pre(in_raw_units(dictionary, "sparsify"))
+
+
+def _own_bias(folder: Path, tensors: dict[str, Tensor]) -> Tensor | None:
+    """The bias that lies beside, if it and sparsify's still say the same."""
+    path = folder / KEPT_BIAS_FILE
+    if not path.is_file():
+        return None
+    kept = read_safetensors(path)
+    bias = tensors["b_enc"]
+    check_shapes(kept, {"b_enc": tuple(bias.shape)}, path)
+    shifted = shifted_bias(tensors["W_enc"], kept["b_enc"], tensors["b_dec"])
+    same = kept["b_enc"].dtype == bias.dtype and torch.allclose(shifted, bias)
+    return kept["b_enc"] if same else None
+
+
 def _check_activation(cfg: Fields) -> None:
     activation = cfg.take("activation", str, "topk")
     if activation == "groupmax":
@@ -264,10 +287,11 @@ def _read_weights(path: Path, d: int, n: int, skip: bool) -> dict[str, Tensor]:
     return tensors
 
 
-def _notes(transcoder: bool, hookpoint: str, given: Given) -> list[str]:
+def _notes(config: DictionaryConfig, hookpoint: str, given: Given) -> list[str]:
+    taken = "is" if config.apply_b_dec_to_input else "is not"
     notes = [
         "The k largest pre-activations are kept, whatever the norms of their decoder rows.",
-        "b_dec is not taken from the input." if transcoder else "b_dec is taken from the input.",
+        f"b_dec {taken} taken from the input.",
     ]
     if given.writes is None and hookpoint.endswith((".mlp", ".self_attn")):
         notes.append(
