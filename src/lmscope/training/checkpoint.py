@@ -143,9 +143,12 @@ def read_checkpoint(path: Path | str) -> Checkpoint:
     path = Path(path)
     manifest = _read_json(path, "manifest.json")
     if manifest.get("kind") != "checkpoint" or manifest.get("format") not in READABLE_VERSIONS:
+        found = manifest.get("format")
+        newer = isinstance(found, int) and found > FORMAT_VERSION
         raise ArtifactError(
-            f"'{path}' is a {manifest.get('kind')} of format {manifest.get('format')}; this version "
-            f"reads checkpoints of format {', '.join(map(str, READABLE_VERSIONS))}."
+            f"'{path}' is a {manifest.get('kind')} of format {found}; this version reads checkpoints of "
+            f"format {', '.join(map(str, READABLE_VERSIONS))}"
+            + (": a newer lmscope wrote it, so update lmscope." if newer else ".")
         )
     if not {"step", "files"} <= manifest.keys():
         raise ArtifactError(f"The checkpoint '{path}' is damaged: its manifest names no files.")
