@@ -239,6 +239,11 @@ def test_the_config_is_the_one_that_sparsify_writes(tmp_path, make_dictionary):
     }
 
 
+def test_decoder_rows_of_other_norms_are_not_called_normalised(tmp_path, make_dictionary):
+    FORMAT.write(make_dictionary(TopK(k=4, weight_by_decoder_norm=False)), tmp_path / "any")
+    assert not json.loads((tmp_path / "any" / "cfg.json").read_text())["normalize_decoder"]
+
+
 @pytest.mark.parametrize(
     ("sites", "name"),
     [
