@@ -1,4 +1,7 @@
-"""The (token, latent) pairs that are kept of a batch, and the k-sparse products over them."""
+"""The (token, latent) pairs that are kept of a batch, and the k-sparse products over them.
+
+The products are torch's own operations, or Triton kernels for who asks (`dictionaries.kernels`).
+"""
 
 import warnings
 from functools import cache
@@ -8,6 +11,9 @@ import torch
 import torch.nn.functional as nnf
 from jaxtyping import Float, Int
 from torch import Tensor
+
+from lmscope.dictionaries.kernels.bags import pair_products, weighted_bags
+from lmscope.dictionaries.kernels.choice import use_triton
 
 
 class Kept(NamedTuple):
@@ -75,6 +81,8 @@ def sum_rows(
     """Weighted sums of `rows[index]`, one for each stretch that begins in `first`."""
     if not index.numel():
         return rows.new_zeros(len(first), rows.shape[1])
+    if use_triton(rows.device):
+        return weighted_bags(index, rows, first, weights)
     return nnf.embedding_bag(index, rows, first, per_sample_weights=weights, mode="sum")
 
 
@@ -92,6 +100,8 @@ def dot_pairs(
     """The inner product of each pair's token and latent."""
     if not kept.latent.numel():
         return rows.new_zeros(0)
+    if use_triton(rows.device):
+        return pair_products(rows, columns, kept.token, kept.latent)
     if rows.device.type == "cpu" and rows.dtype in (torch.float32, torch.float64):
         return _sampled_product(rows, columns, kept)
     return torch.ops.aten._embedding_bag_per_sample_weights_backward(

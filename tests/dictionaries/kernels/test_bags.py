@@ -12,6 +12,9 @@ from hypothesis import strategies as st
 from lmscope.core.errors import RecipeError
 from lmscope.core.rng import generator
 from lmscope.dictionaries.kernels.bags import pair_products, weighted_bags
+from lmscope.dictionaries.kernels.choice import VARIABLE
+from lmscope.dictionaries.products import sparse_autoencode
+from lmscope.dictionaries.selection import select_batchtopk, select_topk
 
 triton = pytest.importorskip("triton", reason="triton is not installed")
 
@@ -148,6 +151,37 @@ def test_it_says_what_to_do_without_triton(monkeypatch):
         weighted_bags(index, rows, first, weights)
     with pytest.raises(RecipeError, match="triton is not installed"):
         pair_products(rows, rows, index, index)
+
+
+def test_float64_is_refused_rather_than_narrowed():
+    index, rows, first, weights = draw_bags([2], n_rows=2, width=4, seed=0)
+    with pytest.raises(RecipeError, match="add in float32 and were given float64"):
+        weighted_bags(index, rows.double(), first, weights)
+    with pytest.raises(RecipeError, match="were given float64"):
+        pair_products(rows, rows.double(), index, index)
+
+
+@pytest.mark.parametrize("select", [select_topk, select_batchtopk])
+def test_a_whole_sparse_step_gives_the_same_gradients(monkeypatch, select):
+    results = {}
+    for choice in ("0", "1"):
+        monkeypatch.setenv(VARIABLE, choice)
+        draws = generator(4, "step")
+        shapes = (9, 6), (20, 6), (20,), (20, 5), (6,)
+        tensors = [torch.randn(shape, generator=draws).to(DEVICE) for shape in shapes]
+        x, W_enc, b_enc, W_dec, bias = (tensor.requires_grad_() for tensor in tensors)
+        with torch.no_grad():
+            n_kept = 3 if select is select_topk else 27
+            selected = select(x - bias, W_enc, b_enc, W_dec.norm(dim=1), n_kept)
+        found = sparse_autoencode(x, W_enc, b_enc, W_dec, selected, bias)
+        (found.output.square().sum() + found.values.sum()).backward()
+        results[choice] = [
+            found.output,
+            *(tensor.grad for tensor in (x, W_enc, b_enc, W_dec, bias)),
+        ]
+    for expected, other in zip(results["0"], results["1"], strict=True):
+        torch.testing.assert_close(other, expected)
+    assert not all(torch.equal(*pair) for pair in zip(*results.values(), strict=True))
 
 
 _COMPILE = """

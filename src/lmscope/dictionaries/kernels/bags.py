@@ -16,7 +16,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from lmscope.dictionaries.kernels.choice import require_triton
+from lmscope.core.errors import RecipeError
+from lmscope.dictionaries.kernels.choice import VARIABLE, require_triton
 
 _GROUP = 16
 """Pairs a program holds at a time."""
@@ -50,13 +51,13 @@ def weighted_bags(
         chunk: Pairs that one program adds up at most.
 
     Raises:
-        RecipeError: triton is not installed.
+        RecipeError: triton is not installed, or the rows are float64.
     """
     n_bags, n_pairs, width = len(first), len(index), rows.shape[1]
     if not (n_bags and n_pairs and width):
         return rows.new_zeros(n_bags, width)
     programs = _programs()
-    rows = _row_major(rows)
+    rows = _row_major(_narrow(rows))
     plan = _plan(first, n_pairs, chunk)
     output = rows.new_empty(n_bags, width)
     partial = rows.new_empty(len(plan.slot_bag), width, dtype=torch.float32)
@@ -96,13 +97,13 @@ def pair_products(
         latent: Right row of each pair; in range.
 
     Raises:
-        RecipeError: triton is not installed.
+        RecipeError: triton is not installed, or the rows are float64.
     """
     n_pairs, width = len(token), rows.shape[1]
     if not (n_pairs and width):
         return gradient.new_zeros(n_pairs)
     programs = _programs()
-    gradient, rows = _row_major(gradient), _row_major(rows)
+    gradient, rows = _row_major(_narrow(gradient)), _row_major(_narrow(rows))
     output = gradient.new_empty(n_pairs)
     with torch.cuda.device_of(rows):  # Triton would launch on the current device
         programs.multiply_pairs[(-(-n_pairs // _GROUP),)](
@@ -170,6 +171,15 @@ def _plan(first: Tensor, n_pairs: int, chunk: int) -> _Plan:
         slot_first=slot_first,
         slot_stop=slot_stop,
     )
+
+
+def _narrow(x: Tensor) -> Tensor:
+    if x.dtype == torch.float64:
+        raise RecipeError(
+            "The Triton kernels add in float32 and were given float64: convert the tensors, or unset "
+            f"{VARIABLE} to compute with torch's own operations."
+        )
+    return x
 
 
 def _row_major(x: Tensor) -> Tensor:
