@@ -85,6 +85,13 @@ def test_fallback_raises_when_all_are_damaged(saved):
         saved.latest(fallback=True)
 
 
+def test_one_of_a_newer_version_asks_for_an_update(saved):
+    path = saved.paths()[-1] / "manifest.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "format": 99}))
+    with pytest.raises(ArtifactError, match="a newer lmscope wrote it, so update lmscope"):
+        saved.latest()
+
+
 @pytest.mark.parametrize("change", [{"format": 99}, {"kind": "dictionary"}])
 def test_unknown_format_or_kind_is_named(saved, change):
     path = saved.paths()[-1] / "manifest.json"
