@@ -16,6 +16,7 @@ from lmscope.core.site import ATTENTION_PARTS, Site, expand, parse_pattern
 from lmscope.models.attention import AttentionSwitch
 from lmscope.models.batch import Batch, Cache, Output
 from lmscope.models.edit import EditFunction
+from lmscope.models.placement import DeviceMap, home
 from lmscope.models.registry import find_family
 from lmscope.models.taps import Body
 from lmscope.models.weights_view import WeightsView
@@ -93,7 +94,7 @@ class LanguageModel:
         cls,
         name: str,
         *,
-        device: str = "auto",
+        device: str | DeviceMap = "auto",
         dtype: torch.dtype | str | None = None,
         cache: Any = None,
     ) -> "LanguageModel":
@@ -101,7 +102,8 @@ class LanguageModel:
 
         Args:
             name: What to load.
-            device: `auto` takes a GPU when there is one.
+            device: `auto` takes a GPU when there is one; `spread` all of them, for a model too
+                large for one, and then memory and the disk; or a device for each submodule.
             dtype: None keeps the dtype that the weights are stored in.
             cache: Folder for converted models; None for the usual one.
 
@@ -121,8 +123,8 @@ class LanguageModel:
 
     @property
     def device(self) -> torch.device:
-        """Where the weights lie."""
-        return self.hf.device
+        """Where batches go and values come back: the device of the input embeddings."""
+        return home(self.hf)
 
     @property
     def dtype(self) -> torch.dtype:

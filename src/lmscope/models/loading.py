@@ -13,6 +13,14 @@ from lmscope.core.protocols import Listener
 from lmscope.models import store
 from lmscope.models.catalog import CATALOG, HubSource
 from lmscope.models.hub import snapshot
+from lmscope.models.placement import (
+    SPREAD,
+    DeviceMap,
+    check_names,
+    device_map,
+    quiet_accelerate,
+    summary,
+)
 from lmscope.models.quiet import quiet_transformers
 from lmscope.models.weights import stored_tensors, weight_files, weights_hash
 
@@ -49,7 +57,7 @@ class Loaded:
 def load_pretrained(
     name: str,
     *,
-    device: str = "auto",
+    device: str | DeviceMap = "auto",
     dtype: torch.dtype | str | None = None,
     cache: Path | str | None = None,
     listener: Listener | None = None,
@@ -59,17 +67,19 @@ def load_pretrained(
     Args:
         name: A folder or .gguf file that exists, else a catalog name, else a hub id
             (`owner/model`, `owner/model@revision`).
-        device: `auto` takes cuda, else mps, else cpu; or a torch device such as `cuda:1`.
+        device: `auto` takes cuda, else mps, else cpu; a torch device such as `cuda:1`; `spread`, or a
+            device for each submodule, for a model too large for one (see `models.placement`).
         dtype: None keeps the number format in which the checkpoint is stored, on every device; else a
             torch dtype or its name, e.g. `float32`. The 4-bit catalog models are stored in bfloat16.
         cache: Folder for converted models; None for LMSCOPE_CACHE or ~/.cache/lmscope.
-        listener: Hears of a fetch or a conversion; None: standard error.
+        listener: Hears of a fetch, a conversion, a model in parts (`model_placement`); None:
+            standard error.
 
     Raises:
         ModelError: Nothing goes by that name, or what was found cannot be loaded; one sentence says why.
         ArtifactError: The cache cannot be written.
     """
-    wanted_dtype, wanted_device = find_dtype(dtype), find_device(device)
+    wanted_dtype, where = find_dtype(dtype), _where(device)
     folder = locate(name, cache=cache, listener=listener)
     if (folder / store.MANIFEST).is_file():
         digest = store.check(folder).weights_hash
@@ -79,8 +89,12 @@ def load_pretrained(
             stored_tensors(path)
         digest = weights_hash(folder, store.cache_root(cache))
     with quiet_transformers():
-        hf = _load_model(folder, wanted_dtype, wanted_device)
+        hf = _load_model(folder, wanted_dtype, where)
         tokenizer = load_tokenizer(folder)
+    check_names(hf, device)
+    if message := summary(hf):
+        listener = listener or store.StderrListener()
+        listener.on_event("model_placement", {"name": name, "message": message})
     return Loaded(hf=hf, tokenizer=tokenizer, name=name, weights_hash=digest)
 
 
@@ -135,21 +149,33 @@ def auto_class(architectures: list[str] | None, where: str) -> str:
     )
 
 
-def _load_model(folder: Path, dtype: torch.dtype | str, device: torch.device) -> PreTrainedModel:
+def _where(device: str | DeviceMap) -> torch.device | str | dict[str, str]:
+    """One device, or what transformers is told of several."""
+    if device == SPREAD or not isinstance(device, str):
+        return device_map(device, find_device)
+    return find_device(device)
+
+
+def _load_model(
+    folder: Path, dtype: torch.dtype | str, where: torch.device | str | dict[str, str]
+) -> PreTrainedModel:
     import transformers
 
     config = read_config(folder)
     auto = getattr(transformers, auto_class(config.get("architectures"), str(folder)))
+    options = {} if isinstance(where, torch.device) else {"device_map": where}
     hf: Any  # its `to` is wrapped in a way that type checkers misread
     try:
-        hf, report = auto.from_pretrained(
-            folder,
-            dtype=dtype,
-            local_files_only=True,
-            trust_remote_code=False,
-            use_safetensors=True,
-            output_loading_info=True,
-        )
+        with quiet_accelerate():
+            hf, report = auto.from_pretrained(
+                folder,
+                dtype=dtype,
+                local_files_only=True,
+                trust_remote_code=False,
+                use_safetensors=True,
+                output_loading_info=True,
+                **options,
+            )
     except (ValueError, KeyError, RuntimeError, OSError, ImportError, AttributeError) as error:
         raise ModelError(f"'{folder}' cannot be loaded: {_first_line(error)}") from error
     # A pooler feeds no site: without one an encoder is whole.
@@ -159,7 +185,7 @@ def _load_model(folder: Path, dtype: torch.dtype | str, device: torch.device) ->
             f"The weights in '{folder}' lack {len(missing)} tensors of a {type(hf).__name__}, the first being "
             f"'{missing[0]}'; `architectures` in config.json must say what the weights are."
         )
-    return hf.to(device).eval()
+    return (hf.to(where) if isinstance(where, torch.device) else hf).eval()
 
 
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:

@@ -26,6 +26,7 @@ from lmscope.core.errors import SiteError
 from lmscope.core.site import Site
 from lmscope.models import attention
 from lmscope.models.norms import NormStyle
+from lmscope.models.placement import weights_at_hand
 
 Remove = Callable[[], object]
 """Takes an installed tap away again."""
@@ -223,9 +224,12 @@ def _see_normalised(
     kwargs: Kwargs,
     output: Tensor,
 ) -> Any:
-    value = style.normalise(norm, _input(site, args, kwargs))
+    value = style.normalise(norm, _input(site, args, kwargs).to(output.device))
     new = station(value)
-    return None if new is value else style.replace(norm, output, value, new)
+    if new is value:
+        return None
+    with weights_at_hand(norm):
+        return style.replace(norm, output, value, new)
 
 
 def _see_stream(site: Site, station: Station, _norm: nn.Module, args: Args, kwargs: Kwargs) -> None:

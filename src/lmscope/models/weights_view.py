@@ -12,6 +12,7 @@ from lmscope.core.site import GLOBAL_PARTS, Site
 from lmscope.models.family import Family
 from lmscope.models.layouts import Fused, Separate
 from lmscope.models.norms import NormStyle
+from lmscope.models.placement import weights_at_hand
 from lmscope.models.taps import Body
 
 
@@ -88,7 +89,10 @@ class NormWeights:
 
 
 class WeightsView:
-    """The weights of one model; every tensor is a view of the model's own unless said otherwise."""
+    """The weights of one model; every tensor is a view of the model's own unless said otherwise.
+
+    Of a model that keeps weights in memory or on disk for another device, those are copies.
+    """
 
     def __init__(self, body: Body, family: Family) -> None:
         self._body = body
@@ -197,7 +201,9 @@ class WeightsView:
 
     def _norm(self, module: nn.Module) -> NormWeights:
         style = self._family.norm
-        return NormWeights(style, style.gain(module), style.bias(module), style.eps(module), module)
+        with weights_at_hand(module):
+            gain, bias = style.gain(module), style.bias(module)
+        return NormWeights(style, gain, bias, style.eps(module), module)
 
     def _head(self) -> nn.Module:
         head = self._body.hf.get_output_embeddings()
@@ -242,11 +248,13 @@ def _matrix(module: nn.Module) -> Float[Tensor, "read write"]:
 
 
 def _weight(module: nn.Module) -> Tensor:
-    weight = module.weight
+    with weights_at_hand(module):
+        weight = module.weight
     assert isinstance(weight, torch.Tensor)
     return weight
 
 
 def _bias(module: nn.Module) -> Tensor | None:
-    bias = getattr(module, "bias", None)
+    with weights_at_hand(module):
+        bias = getattr(module, "bias", None)
     return bias if isinstance(bias, torch.Tensor) else None

@@ -27,7 +27,8 @@ class Pass:
     """One forward pass under way.
 
     Attributes:
-        positions, mask, rows, step: What edits are told (see `At`).
+        positions, mask, rows, step: What edits are told (see `At`), on the model's own device;
+            values come to edits and readers there.
         reads: Sites whose values are wanted.
         grad: Whether values keep their gradient.
         start, given: The site that the pass resumes from and the value that stands there.
@@ -74,15 +75,18 @@ class _Station:
             )
         if now.start is not None and self.site.depth < now.start.depth:
             return value
+        layer, home = value.device, now.mask.device  # two devices in a model that is spread
         if self.site == now.start and now.given is not None:
-            value = now.given
+            value = now.given.to(layer)
         if self.edits:
-            value = value.clone()  # the model's own stays whole if an edit writes in place
-        for edit in self.edits:
-            value = apply_edit(edit.function, value, now.at(edit.site))
-            now.fired.add(id(edit))
+            # A copy: the model's own stays whole if an edit writes in place.
+            edited = value.to(home, copy=True)
+            for edit in self.edits:
+                edited = apply_edit(edit.function, edited, now.at(edit.site))
+                now.fired.add(id(edit))
+            value = edited.to(layer)
         for site in self.readers:
-            now.values[site] = value if now.grad else value.detach()
+            now.values[site] = (value if now.grad else value.detach()).to(home)
         if now.reads and len(now.values) == len(now.reads):
             raise Finished
         return value
