@@ -189,9 +189,13 @@ def test_what_cannot_be_represented_is_refused(second, change, message):
         FORMAT.read(second("one", TRANSCODER | change)[0], Given())
 
 
-def test_nothing_is_unpickled(first, tmp_path):
+def test_nothing_is_unpickled(first):
+    class Trap:
+        def __reduce__(self):
+            return (pytest.fail, ("code of a checkpoint ran",))
+
     folder, _ = first("one")
-    np.savez(folder / "params.npz", W_enc=np.array([{"a": 1}], dtype=object))
+    np.savez(folder / "params.npz", W_enc=np.array([Trap()], dtype=object))
     with pytest.raises(ArtifactError, match="damaged"):
         FORMAT.read(folder, Given("resid_post@1"))
 
@@ -204,7 +208,7 @@ def test_half_downloaded_arrays_are_one_sentence(first):
         FORMAT.read(folder, Given("resid_post@1"))
 
 
-def test_a_layer_of_a_cross_layer_transcoder_is_refused(second, tmp_path):
+def test_a_layer_of_a_cross_layer_transcoder_is_refused(second):
     folder, _ = second("one", None)
     path = folder / "params.safetensors"
     values = {n: torch.from_numpy(a) for n, a in arrays(lower=True).items()}
