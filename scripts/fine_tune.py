@@ -14,7 +14,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -137,7 +137,8 @@ def fine_tune(asked: argparse.Namespace) -> dict[str, Any]:
         raise ArtifactError(f"'{out}' exists already: remove it or choose another --out.")
     model = LanguageModel.load(asked.model, device=asked.device)
     stored = model.dtype
-    model.hf.float()  # steps this small would be lost in the rounding of bfloat16
+    hf = cast("torch.nn.Module", model.hf)  # whose `to` is typed
+    hf.to(torch.float32)  # steps this small would be lost in the rounding of bfloat16
     contexts = _contexts(model, asked)
     n_trained = len(contexts) - asked.held_out_contexts
     stream = ContextStream(contexts, n_trained, asked.batch_contexts, asked.seed)
@@ -162,7 +163,8 @@ def fine_tune(asked: argparse.Namespace) -> dict[str, Any]:
     elapsed = time.perf_counter() - began
     after = _mean_loss(objective, contexts, n_trained)
     with atomic_folder(out) as folder, quiet_transformers():
-        model.hf.to(stored).save_pretrained(folder)
+        hf.to(stored)
+        model.hf.save_pretrained(folder)
         model.tokenizer.save_pretrained(folder)
     return {
         "model": model.name,
@@ -199,7 +201,7 @@ def _mean_loss(objective: NextToken, contexts: Contexts, first: int) -> float | 
 
 def options(words: Sequence[str] | None = None) -> argparse.Namespace:
     """What the command line asks for."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(description="Fine-tune a language model on some text.")
     parser.add_argument("--out", required=True, help="folder to write; nothing may be there")
     parser.add_argument("--model", default="smollm2-135m-instruct-q4")
     parser.add_argument("--device", default="auto")

@@ -5,9 +5,10 @@ from lmscope.jobs import evaluate as evaluate_module
 from lmscope.jobs.evaluate import (
     EvaluateRecipe,
     evaluate,
+    evaluation_task,
     plan_evaluation,
-    trained_dictionaries,
 )
+from lmscope.jobs.evaluation_task import trained_dictionaries
 from lmscope.jobs.reports import read_health
 from lmscope.jobs.train import train
 from lmscope.runs.listing import list_runs

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, NamedTuple
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from pydantic import Field
@@ -61,7 +62,6 @@ class Health(NamedTuple):
     latents: LatentStatistics
 
 
-@torch.no_grad()
 def measure_health(
     model: LanguageModel,
     dictionary: Dictionary,
@@ -93,17 +93,9 @@ def measure_health(
         DataError: There is no context, or not one token that counts.
     """
     check_fits(model, dictionary)
-    notes = _reasons_for_no_loss(model, options)
-    examination = _Examination(model, dictionary, contexts, exclusion, baselines, options)
-    n_contexts = len(spread(len(contexts), options.n_contexts))
-    done = 0
-    for rows, is_scored in _batches(contexts, options, n_contexts, is_scored=not notes):
-        examination.add(rows.to(model.device), is_scored)
-        done += len(rows.unit)
-        if listener is not None:
-            listener.on_progress("evaluate", done, n_contexts, {})
-    report = examination.report(n_contexts, notes)
-    return Health(report, examination.latents.statistics())
+    examination = Examination(model, dictionary, contexts, exclusion, baselines, options)
+    examination.go(listener)
+    return examination.health()
 
 
 def check_fits(model: LanguageModel, dictionary: Dictionary) -> None:
@@ -140,6 +132,17 @@ def _reasons_for_no_loss(model: LanguageModel, options: HealthOptions) -> tuple[
     return ()
 
 
+def _another_model(model: LanguageModel, dictionary: Dictionary) -> tuple[str, ...]:
+    """A sentence when the dictionary was trained on other weights than it is measured on."""
+    trained_on, weights = dictionary.config.model, dictionary.config.model_hash
+    if weights is None or weights == model.weights_hash:
+        return ()
+    return (
+        f"Trained on '{trained_on}' (weights {weights[:12]}), "
+        f"measured on '{model.name}' (weights {model.weights_hash[:12]}).",
+    )
+
+
 def _batches(
     contexts: TextContexts, options: HealthOptions, n_contexts: int, *, is_scored: bool
 ) -> Iterator[tuple[TextRows, bool]]:
@@ -169,8 +172,15 @@ class _Values:
     start: tuple[Site, Tensor] | None
 
 
-class _Examination:
-    """The sums of one evaluation, and how a batch is added to them."""
+class Examination:
+    """The sums of one evaluation, and how a batch is added to them; see `measure_health`.
+
+    Attributes:
+        activations: Sums over tokens, for each unit of resampling and position bucket.
+        losses: Sums over scored predictions, likewise; empty when no loss was measured.
+        first_context: The number of the first context of each unit.
+        latents: Figures of each latent.
+    """
 
     def __init__(
         self,
@@ -187,11 +197,34 @@ class _Examination:
         self.write_site = dictionary.config.write_site
         self.start_site = resume_site(model, (self.write_site,))
         self.edges = position_edges(contexts.context_length)
+        self.n_contexts = len(spread(len(contexts), options.n_contexts))
+        self.notes = _reasons_for_no_loss(model, options)
         units = n_units(contexts, options.n_contexts, options.bootstrap.max_units)
+        self.first_context = np.full(units, np.iinfo(np.int64).max)
         self.activations = ContextSums(units, len(self.edges))
         self.losses = ContextSums(units, len(self.edges))
         self.latents = LatentTally(dictionary.config.n_latents, model.device)
         self.n_first = self.n_special = self.n_outliers = 0
+
+    @torch.no_grad()
+    def go(self, listener: Listener | None = None) -> None:
+        """Measure all batches."""
+        done = 0
+        batches = _batches(self.contexts, self.options, self.n_contexts, is_scored=not self.notes)
+        for rows, is_scored in batches:
+            np.minimum.at(self.first_context, rows.unit.numpy(), rows.batch.row_ids().numpy())
+            self.add(rows.to(self.model.device), is_scored)
+            done += len(rows.unit)
+            if listener is not None:
+                listener.on_progress("evaluate", done, self.n_contexts, {})
+
+    def health(self) -> Health:
+        """What came of it.
+
+        Raises:
+            DataError: Not one token counted.
+        """
+        return Health(self.report(), self.latents.statistics())
 
     def add(self, rows: TextRows, is_scored: bool) -> None:
         """Measure one batch."""
@@ -263,16 +296,16 @@ class _Examination:
         self.n_special += int((text & special & ~first).sum())
         self.n_outliers += int((keep & ~kept).sum())
 
-    def report(self, n_contexts: int, notes: tuple[str, ...]) -> HealthReport:
+    def report(self) -> HealthReport:
         """The figures of all batches.
 
         Raises:
             DataError: Not one token counted.
         """
-        options = self.options
+        options, notes = self.options, self.notes
         if not self.latents.n_tokens:
             raise DataError(
-                f"Not one token of {n_contexts} contexts counts: {self.n_first} first positions, "
+                f"Not one token of {self.n_contexts} contexts counts: {self.n_first} first positions, "
                 f"{self.n_special} special tokens, {self.n_outliers} outliers; give other text."
             )
         sums = Resamples(self.activations.nonempty("n"), options.bootstrap, options.seed)
@@ -291,7 +324,7 @@ class _Examination:
             for arm, n_active in self._baseline_sizes().items()
         }
         return HealthReport(
-            subject=self._subject(n_contexts, losses),
+            subject=self._subject(losses),
             sparsity=figures.sparsity(sums, self.latents),
             reconstruction=figures.reconstruction(sums, "dictionary", spread_),
             loss=figures.loss(losses, "dictionary"),
@@ -301,7 +334,7 @@ class _Examination:
             excluded=Excluded(
                 n_first=self.n_first, n_special=self.n_special, n_outliers=self.n_outliers
             ),
-            notes=notes,
+            notes=(*notes, *_another_model(self.model, self.dictionary)),
         )
 
     def _baseline_sizes(self) -> dict[str, int]:
@@ -311,7 +344,7 @@ class _Examination:
             sizes["random"] = self.baselines.random.n_active
         return sizes | {"identity": self.dictionary.config.d_write}
 
-    def _subject(self, n_contexts: int, losses: Resamples | None) -> Subject:
+    def _subject(self, losses: Resamples | None) -> Subject:
         config = self.dictionary.config
         return Subject(
             model=self.model.name,
@@ -321,7 +354,7 @@ class _Examination:
             n_latents=config.n_latents,
             text=getattr(self.contexts, "fingerprint", None),
             context_length=self.contexts.context_length,
-            n_contexts=n_contexts,
+            n_contexts=self.n_contexts,
             n_tokens=self.latents.n_tokens,
             n_scored_tokens=0 if losses is None else int(losses.total("n")[0]),
         )

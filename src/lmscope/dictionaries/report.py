@@ -152,7 +152,7 @@ class HealthReport(Config):
     positions: tuple[PositionHealth, ...]
     excluded: Excluded
     notes: tuple[str, ...] = ()
-    """What was left out, in sentences."""
+    """What was left out, and on which weights the dictionary was trained if on others, in sentences."""
 
     def headline(self) -> dict[str, Any]:
         """The figures that a reader wants first: each by its definition, its interval beside it."""

@@ -35,6 +35,7 @@ def line_plot(
     x_label: str,
     y_label: str,
     log_y: bool = False,
+    log_x: bool = False,
 ) -> None:
     """Draw lines over a common x axis.
 
@@ -45,6 +46,7 @@ def line_plot(
         x_label: Name and unit of x.
         y_label: Name and unit of y.
         log_y: Logarithmic y; points at or below zero are left out.
+        log_x: Logarithmic x to base 2; likewise.
 
     Raises:
         DataError: Nothing to draw, unequal lengths, or another suffix.
@@ -60,6 +62,8 @@ def line_plot(
         axes.plot(xs, ys, label=_plain(name), color=colour, linestyle=dash, marker=marker, lw=1.8)
     if log_y:
         axes.set_yscale("log", nonpositive="mask")
+    if log_x:
+        axes.set_xscale("log", base=2, nonpositive="mask")
     if len(series) > 1:
         axes.legend(frameon=False, fontsize=9)
     _save(figure, path)

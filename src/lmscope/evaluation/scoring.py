@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Annotated
 
+import numpy as np
 import torch
-from jaxtyping import Bool
+from jaxtyping import Bool, Float64
 from pydantic import Field
 from torch import Tensor
 
@@ -175,6 +176,17 @@ def mean_kl(resamples: Resamples, arm: str, bucket: int | None = None) -> Estima
     return resamples.estimate(ratio(resamples.total(f"kl/{arm}", bucket), n))
 
 
+def mean_ce_increase(
+    resamples: Resamples, arm: str, bucket: int | None = None
+) -> Float64[np.ndarray, "resample"]:
+    """By how much an arm raises the mean cross-entropy of each resample, nats a token.
+
+    Llama Scope's Delta LM loss (he2024llamascope, sec. 4).
+    """
+    increase = resamples.total(f"ce/{arm}", bucket) - resamples.total("ce/clean", bucket)
+    return ratio(increase, resamples.total("n", bucket))
+
+
 def ce_recovered(
     resamples: Resamples, arm: str, against: str, bucket: int | None = None
 ) -> Estimate | None:
@@ -186,9 +198,15 @@ def ce_recovered(
     Returns:
         None where `against` costs nothing, so that there is nothing to recover.
     """
+    return resamples.estimate(share_recovered(resamples, arm, against, bucket))
+
+
+def share_recovered(
+    resamples: Resamples, arm: str, against: str, bucket: int | None = None
+) -> Float64[np.ndarray, "resample"]:
+    """`ce_recovered` of each resample; NaN where `against` costs nothing."""
     clean, arm_ce, other = (
         resamples.total(f"ce/{name}", bucket) for name in ("clean", arm, against)
     )
     cost = other - clean
-    cost = cost * (cost > 0)
-    return resamples.estimate(ratio(other - arm_ce, cost))
+    return ratio(other - arm_ce, cost * (cost > 0))

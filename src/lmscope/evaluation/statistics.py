@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float64, Int
+from jaxtyping import Bool, Float, Float64, Int, Int64
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -98,9 +98,26 @@ class ContextSums:
                 f"Not one of {self.n_contexts} contexts holds a token that counts: every one is "
                 "padding, special, first in its context or an outlier; give other text."
             )
-        kept = ContextSums(int(counted.sum()), self.n_buckets)
-        kept.columns = {name: column[counted] for name, column in self.columns.items()}
+        return self.chosen(np.asarray(counted))
+
+    def chosen(self, wanted: Bool[np.ndarray, "context"]) -> "ContextSums":
+        """The contexts where `wanted` is true; at least one."""
+        kept = ContextSums(int(wanted.sum()), self.n_buckets)
+        kept.columns = {name: column[wanted] for name, column in self.columns.items()}
         return kept
+
+    def regrouped(self, group: Int64[np.ndarray, "context"], n_groups: int) -> "ContextSums":
+        """The same sums over groups of contexts.
+
+        Args:
+            group: The group of each context, from 0.
+            n_groups: How many there are; some may be empty.
+        """
+        merged = ContextSums(n_groups, self.n_buckets)
+        for name, column in self.columns.items():
+            merged.columns[name] = np.zeros((n_groups, *column.shape[1:]))
+            np.add.at(merged.columns[name], group, column)
+        return merged
 
     def __add__(self, other: "ContextSums") -> "ContextSums":
         if (self.n_contexts, self.n_buckets) != (other.n_contexts, other.n_buckets):

@@ -9,9 +9,10 @@ from torch import Tensor
 from lmscope.activations.stream import ActivationStream
 from lmscope.core.protocols import Listener
 from lmscope.core.site import Site
-from lmscope.dictionaries.baselines import fit_baselines
+from lmscope.dictionaries.baselines import Baselines, fit_baselines
 from lmscope.dictionaries.dictionary import Dictionary
-from lmscope.dictionaries.health import Health, measure_health
+from lmscope.dictionaries.health import Examination, Health, check_fits
+from lmscope.evaluation.rows import TextContexts
 from lmscope.jobs.choices import EvaluationChoice, Sides
 from lmscope.models.exclusion import Exclusion
 from lmscope.models.language_model import LanguageModel
@@ -46,24 +47,46 @@ class Examiner:
 
     def measure(self, name: str, dictionary: Dictionary, listener: Listener) -> Health:
         """The health of a dictionary, its baselines beside it."""
+        baselines = self.baselines(name, dictionary, listener)
+        return self.examine(
+            name, dictionary, baselines, self._text.held_out, self._choice, listener
+        ).health()
+
+    def baselines(self, name: str, dictionary: Dictionary, listener: Listener) -> Baselines | None:
+        """What the dictionary has to beat, fitted on the training side; None if it is not wanted."""
+        if not self._choice.baseline_tokens:
+            return None
         listener.on_event("phase", {"phase": "baselines", "dictionary": name})
-        baselines = fit_baselines(
+        return fit_baselines(
             dictionary,
             self.training_values(),
             exclusion=self.exclusion,
             n_tokens=self._choice.baseline_tokens,
             seed=self._seed,
         )
+
+    def examine(
+        self,
+        name: str,
+        dictionary: Dictionary,
+        baselines: Baselines | None,
+        contexts: TextContexts,
+        choice: EvaluationChoice,
+        listener: Listener,
+    ) -> Examination:
+        """Measure on any contexts, and keep the sums."""
         listener.on_event("phase", {"phase": "evaluate", "dictionary": name})
-        return measure_health(
+        check_fits(self._model, dictionary)
+        examination = Examination(
             self._model,
             dictionary,
-            self._text.held_out,
-            exclusion=self.exclusion,
-            baselines=baselines,
-            options=self._choice.options(self._text.held_out.context_length, self._seed),
-            listener=listener,
+            contexts,
+            self.exclusion,
+            baselines,
+            choice.options(contexts.context_length, self._seed),
         )
+        examination.go(listener)
+        return examination
 
     def training_sample(self, site: Site, n_tokens: int) -> Float[Tensor, "token width"]:
         """The first training activations of a site, without outliers."""
