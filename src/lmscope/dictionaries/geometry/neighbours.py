@@ -142,7 +142,6 @@ def _connected(labels: np.ndarray, pairs: Tensor, first: int, first_other: int) 
         return labels
     ends = labels[rows + first], labels[columns + first_other]
     n = len(labels)
-    # bool: equal pairs merge, where the sums of a small integer would run over to 0.
     graph = coo_array((np.ones(len(rows), dtype=np.bool_), ends), shape=(n, n))
     _, group = connected_components(graph.tocsr(), directed=False)
     return group[labels]
