@@ -277,6 +277,13 @@ def tensor(**values):
             tensor(**{"activation_function.threshold": torch.full((N,), -0.1)}),
             "let negative latents through",
         ),
+        (
+            lambda folder: (
+                edit("scan: some/set", "activation: relu")(folder),
+                tensor(**{"activation_function.threshold": torch.ones(N)})(folder),
+            ),
+            "'activation_function.threshold' that is not known",
+        ),
         (lambda folder: (folder / "config.yaml").unlink(), "has no config.yaml"),
         (lambda folder: (folder / "layer_0.safetensors").unlink(), "no layer_N.safetensors"),
     ],

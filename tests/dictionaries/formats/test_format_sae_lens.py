@@ -183,6 +183,13 @@ def test_what_is_given_wins_over_the_file(tmp_path):
     assert (found.reads, found.writes, found.model) == (("resid_mid@1",), ("resid_mid@1",), "mine")
 
 
+def test_what_is_given_wins_over_what_lmscope_kept(tmp_path, make_dictionary):
+    FORMAT.write(make_dictionary(ReLU(), model="a", model_hash="abc").fold(), tmp_path / "sae")
+    found = FORMAT.read(tmp_path / "sae", Given(reads="resid_mid@1", model="b")).dictionary.config
+    assert (found.reads, found.writes) == (("resid_mid@1",), ("resid_mid@1",))
+    assert (found.model, found.model_hash) == ("b", "abc")
+
+
 def test_weights_take_the_dtype_that_the_config_names(tmp_path):
     folder = put(tmp_path / "sae", config("standard", dtype="torch.bfloat16"), theirs("standard"))
     imported = FORMAT.read(folder, Given())
