@@ -4,18 +4,30 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from huggingface_hub import constants
 
-from lmscope.core.site import parse_pattern
-from lmscope.dictionaries.config import DictionaryConfig
 from lmscope.jobs.demo import DemoRecipe
 from lmscope.jobs.evaluate import EvaluateRecipe
+from lmscope.jobs.plan import Machine, plan_training
 from lmscope.jobs.train import TrainRecipe
 from lmscope.models.catalog import CATALOG
 from lmscope.runs.recipe import SHIPPED, read_recipe, shipped_recipes
+from lmscope.text.hub import HubAddress
+from lmscope.training.schedule import warmup_steps
 
 JOBS = {
     kind.model_fields["job"].default: kind for kind in (TrainRecipe, EvaluateRecipe, DemoRecipe)
 }
+N_DICTIONARIES = {
+    "demo": 1,
+    "demo-gpu": 1,
+    "scope-gpt2-small": 2 * 12,
+    "scope-llama-3.1-8b": 4 * 32 * 2,
+    "scope-pythia-160m": 4 * 12,
+    "scope-smollm2": 4 * 30,
+    "scope-smollm2-6": 6,
+}
+"""Kinds of site, layers, widths."""
 
 
 @pytest.fixture(params=shipped_recipes())
@@ -56,20 +68,22 @@ def test_the_digest_follows_what_is_computed_and_not_the_label(recipe):
 
 
 def test_what_it_asks_for_exists(recipe):
-    """Model, sites and widths, as far as that can be said without the model."""
+    """The text comes with lmscope or from the hub."""
     assert recipe.model.name in CATALOG
-    assert recipe.text.source == "sample", "a shipped recipe needs no text of its own"
-    choice = recipe.dictionary
-    assert choice.sites or choice.transcoders
-    for site in choice.sites:
-        parse_pattern(site)
-        for n_latents in choice.n_latents:
-            for sparsity in choice.sparsity:
-                DictionaryConfig(
-                    reads=(site,),
-                    writes=(site,),
-                    d_read=576,
-                    d_write=576,
-                    n_latents=n_latents,
-                    sparsity=sparsity,
-                )
+    if recipe.text.source != "sample":
+        HubAddress.parse(recipe.text.source)
+
+
+def test_it_is_planned_without_network_weights_and_text(recipe, tmp_path, monkeypatch):
+    """Model, sites, widths, sparsities, groups, schedule: all that a plan needs of them is right."""
+    monkeypatch.setenv("LMSCOPE_CACHE", str(tmp_path))
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    longest = {"max_tokens": recipe.text.max_tokens or 1_000_000}
+    recipe = recipe.model_copy(update={"text": recipe.text.model_copy(update=longest)})
+    plan = plan_training(recipe, Machine(memory_bytes=80 * 2**30, devices=1, device_tflops=1.0))
+    assert plan.values["fits"]
+    assert plan.values["n_dictionaries"] == N_DICTIONARIES[recipe.name]
+    for row in plan.tables["groups"]:
+        assert row["steps"] > 0
+        warmup_steps(row["steps"], recipe.training.schedule)

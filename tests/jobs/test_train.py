@@ -7,15 +7,11 @@ import torch
 from lmscope.core.errors import DataError, RecipeError, RunError, SiteError
 from lmscope.dictionaries.config import BatchTopK, JumpReLU, ReLU, TopK
 from lmscope.dictionaries.dictionary import Dictionary
+from lmscope.jobs.dictionary_choice import DictionaryChoice, dictionary_configs
+from lmscope.jobs.plan import plan_training
 from lmscope.jobs.reports import read_health
 from lmscope.jobs.running import running
-from lmscope.jobs.train import (
-    DictionaryChoice,
-    Training,
-    dictionary_configs,
-    plan_training,
-    train,
-)
+from lmscope.jobs.train import GroupTraining, Training, train
 from lmscope.models.miniature import miniature
 from lmscope.runs.listing import list_runs
 from lmscope.training.checkpoint import check_objective_name
@@ -168,13 +164,14 @@ def test_the_plan_writes_nothing_and_agrees_with_the_run(recipe, tmp_path, monke
         training = Training(wanted, run, stop)
         measured = training.go()
     assert plan["n_steps"] == run.metrics_rows()[-1]["step"]
-    stream_state = training.checkpoints.latest().shared["stream"]
+    checkpoints = GroupTraining(training, training.groups[0]).checkpoints
+    stream_state = checkpoints.latest().shared["stream"]
     assert plan["trained_tokens"] == stream_state["batches"] * 32
     assert plan["tokens_per_step"] == 64
     assert plan["n_contexts"] == len(training.text.train)
     assert plan["n_tokens"] == training.text.train.n_tokens
     assert plan["n_held_out_tokens"] == training.text.held_out.n_tokens <= 1024
-    assert plan["dictionaries"] == ", ".join(one.name for one in measured)
+    assert [row["name"] for row in plan["dictionaries"]] == [one.name for one in measured]
     parameters = [p for one in measured for p in one.dictionary.parameters()]
     assert plan["n_parameters"] == sum(p.numel() for p in parameters)
 

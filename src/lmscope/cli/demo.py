@@ -31,7 +31,7 @@ def demo(recipe: str | None = None, /, *, job: JobOptions = _JOB) -> int:
     from lmscope.cli.execution import Verb, launch
     from lmscope.cli.reports import report_demo
     from lmscope.jobs import demo as demo_job
-    from lmscope.jobs.train import plan_training
+    from lmscope.jobs.plan import plan_training
 
     def everyday(_recipe: Mapping[str, Any]) -> dict[str, Any]:
         return job.everyday()

@@ -30,7 +30,7 @@ class Verb:
     run: Callable[..., Any]
     """`run(recipe, *, root, listeners, resume)`: a Run, or a result that has one as `.run`."""
     plan: Callable[[Any], Any] | None = None
-    """`plan(recipe)`: a Plan with `rows()` and `to_mapping()`; writes nothing."""
+    """`plan(recipe)`: a Plan with `rows()`, `shown_tables()` and `to_mapping()`; writes nothing."""
     report: Callable[[Any, bool], None] | None = None
     """Prints the result to stdout, as JSON when its second argument is true."""
 
@@ -104,15 +104,15 @@ def _given_beside_resume(
 
 
 def _print_plan(verb: Verb, recipe: Recipe, job: JobOptions) -> None:
-    if verb.plan is None:
-        plan_values, rows = recipe.to_mapping(), None
-    else:
-        plan = verb.plan(recipe)
-        plan_values, rows = plan.to_mapping(), plan.rows()
+    plan = None if verb.plan is None else verb.plan(recipe)
+    values = recipe.to_mapping() if plan is None else plan.to_mapping()
     if job.json:
-        console.print_json(plan_values)
+        console.print_json(values)
         return
-    console.print_rows(console.flat(plan_values) if rows is None else rows)
+    console.print_rows(console.flat(values) if plan is None else plan.rows())
+    for table in () if plan is None else plan.shown_tables():
+        console.print_line("")
+        console.print_table(table)
     console.say("This is the plan; nothing was written. Leave --dry-run out to run it.")
 
 

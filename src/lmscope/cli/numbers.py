@@ -11,6 +11,9 @@ _SCALES: Final = {"": 1, "k": 10**3, "m": 10**6, "b": 10**9, "g": 10**9, "t": 10
 _COUNT: Final = re.compile(
     r"(?P<number>\d[\d_]*(?:\.\d+)?(?:e\d{1,2})?)(?P<scale>[kmbgt]?)", re.IGNORECASE | re.ASCII
 )
+_BYTES: Final = re.compile(
+    r"(?P<number>\d+(?:\.\d+)?) ?(?:(?P<scale>[kmgt])(?P<binary>i?)b|b)?", re.IGNORECASE | re.ASCII
+)
 
 
 def parse_count(text: str) -> int:
@@ -26,6 +29,23 @@ def parse_count(text: str) -> int:
     if exact != int(exact) or exact < 1:
         raise ValueError(f"'{text}' is not a whole number of at least 1.")
     return int(exact)
+
+
+def parse_bytes(text: str) -> int:
+    """Bytes from `20GiB` (binary), `80GB` (decimal) or a plain number of bytes.
+
+    Raises:
+        ValueError: The text is no such amount; the message says how to write one.
+    """
+    match = _BYTES.fullmatch(text.strip())
+    if match is None:
+        raise ValueError(f"'{text}' is no amount of memory; write it like 20GiB, 800MiB or 80GB.")
+    scale = match["scale"].lower()
+    unit = 1024 if match["binary"] else 1000
+    n_bytes = Decimal(match["number"]) * unit ** " kmgt".index(scale or " ")
+    if n_bytes < 1:
+        raise ValueError(f"'{text}' is not at least one byte.")
+    return int(n_bytes)
 
 
 def format_count(value: int | float) -> str:
@@ -71,3 +91,11 @@ Count = Annotated[int, Parameter(converter=_read, metavar="N")]
 """An option that holds one count."""
 Counts = Annotated[tuple[int, ...], Parameter(converter=_read, metavar="N")]
 """An option that may be repeated, each time with one count."""
+
+
+def _read_bytes(_asked: Any, tokens: Sequence[Token]) -> int:
+    return parse_bytes(tokens[0].value)
+
+
+Bytes = Annotated[int, Parameter(converter=_read_bytes, metavar="SIZE")]
+"""An option that holds an amount of memory."""

@@ -60,7 +60,7 @@ class ProgressListener:
     def on_event(self, event: str, fields: Mapping[str, Any]) -> None:
         """Begin a phase (`phase`), say where the run lies (`folder`) or what it tells (`message`)."""
         if event == "phase" and "phase" in fields:
-            self._begin_phase(str(fields["phase"]), done=0)
+            self._begin_phase(str(fields["phase"]), done=int(fields.get("done", 0)))
         if folder := fields.get("folder"):
             self._write(f"Run folder: {folder}")
         if message := fields.get("message"):
@@ -149,8 +149,10 @@ class _Phase:
         self.fields = fields or self.fields
 
     def figures(self) -> str:
-        """Rate, loss and L0, as far as they are known."""
+        """Rate, loss and L0, as far as they are known, and how many dictionaries are done."""
         words = []
+        if (n_done := self.fields.get("dictionaries_done")) is not None:
+            words.append(f"{n_done}/{self.fields['n_dictionaries']} dictionaries")
         if (tokens := self.fields.get("tokens_per_s")) is not None:
             words.append(f"{format_count(tokens)} tokens/s")
         elif (rate := self._rate()) is not None:

@@ -1,15 +1,19 @@
-"""What a run found, printed at its end: one table for each dictionary, or one JSON object."""
+"""What a run found, printed at its end: a table, or one JSON object."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from lmscope.cli import console
 from lmscope.jobs.demo import DemoResult
 from lmscope.jobs.reports import health_table, read_health
+from lmscope.jobs.suite import SuiteRow, problems, read_suite, suite_table
 from lmscope.runs.run import Run
 
 
 def report_run(run: Run, as_json: bool) -> None:
-    """Print the figures of every dictionary that a run measured to stdout.
+    """Print the figures of every dictionary that a run trained or measured to stdout.
+
+    Several that were trained by one run share one table.
 
     Args:
         run: A run of `train` or `evaluate`.
@@ -18,6 +22,10 @@ def report_run(run: Run, as_json: bool) -> None:
     Raises:
         ArtifactError: A report is damaged.
     """
+    suite = read_suite(run.path)
+    if suite and not as_json:
+        report_suite(suite)
+        return
     folder = run.artifacts / "health"
     reports = {path.name: read_health(path) for path in sorted(folder.glob("[!.]*"))}
     if not as_json:
@@ -31,7 +39,15 @@ def report_run(run: Run, as_json: bool) -> None:
         place = {"path": str(trained / name)} if (trained / name).exists() else {}
         figures = reports[name].headline() if name in reports else {}
         found[name] = {**place, **figures}
-    console.print_json({"run": str(run.path), "status": run.status, "dictionaries": found})
+    rows = {"suite": [row.to_mapping() for row in suite]} if suite else {}
+    console.print_json({"run": str(run.path), "status": run.status, "dictionaries": found, **rows})
+
+
+def report_suite(rows: Sequence[SuiteRow]) -> None:
+    """Print the table of a suite, and below it what went wrong."""
+    console.print_table(suite_table(rows))
+    for name, problem in problems(rows).items():
+        console.print_line(f"{name}: {problem}")
 
 
 def report_demo(result: DemoResult, as_json: bool) -> None:

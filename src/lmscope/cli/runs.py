@@ -65,11 +65,17 @@ def show(run: str, /, *, runs_dir: Path = _RUNS, json: Switch = False) -> int:
     """
     from lmscope.runs.run import Run
 
-    found = summary(Run.open(find_run(run, runs_dir)))
+    opened = Run.open(find_run(run, runs_dir))
+    found, suite = summary(opened), (opened.artifacts / "suite.json").is_file()
     if json:
-        console.print_json(found)
-    else:
-        console.print_rows(console.flat(found))
+        console.print_json({**found, **(_suite_of(opened) if suite else {})})
+        return DONE
+    console.print_rows(console.flat(found))
+    if suite:
+        from lmscope.cli.reports import report_run
+
+        console.print_line("")
+        report_run(opened, as_json=False)
     return DONE
 
 
@@ -139,6 +145,14 @@ def summary(run: "Run") -> dict[str, Any]:
         "metrics": (run.metrics_rows() or [{}])[-1],
         "recipe": run.recipe_values,
     }
+
+
+def _suite_of(run: "Run") -> dict[str, Any]:
+    from lmscope.jobs.suite import (
+        read_suite,
+    )  # it brings torch with it, which other runs do not need
+
+    return {"suite": [row.to_mapping() for row in read_suite(run.path)]}
 
 
 def _brief(run: "Run") -> dict[str, Any]:

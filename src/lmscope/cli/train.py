@@ -1,10 +1,12 @@
 """`lmscope train`: a recipe or a few options, to trained and measured dictionaries."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Annotated, Any, Final, Literal
 
 from cyclopts import App, Parameter
 
+from lmscope.cli.execution_options import MachineOptions
 from lmscope.cli.numbers import Counts
 from lmscope.cli.options import JobOptions, ModelAndText, given
 from lmscope.core.errors import RecipeError
@@ -12,16 +14,20 @@ from lmscope.core.errors import RecipeError
 _EXAMPLES: Final = """Example:
 
     lmscope train --site resid_post@14 --latents 4608 --k 32 --tokens 2M
-    lmscope train --model gpt2 --site 'mlp_out@*' --latents 6144 --dry-run
+    lmscope train --model gpt2 --site 'mlp_out@*' --expansion 8 --dry-run
     lmscope train recipe.toml --set training.lr=3e-4 --seed 1
+    lmscope train scope-smollm2 --memory 20GiB
+    lmscope train scope-llama-3.1-8b --dry-run --devices 64 --memory 80GiB
     lmscope train --resume RUN
 
-Several --site, --latents or --sparsity train every combination side by side,
-from one reading of the text.
+Several --site, --latents, --expansion or --sparsity train every combination,
+from one reading of the text; what does not fit the memory together is trained
+in groups, with equal results.
 """
 _WITH_K: Final = ("topk", "batchtopk")
 _WHERE: Final = ModelAndText()
 _JOB: Final = JobOptions()
+_MACHINE: Final = MachineOptions()
 
 app = App(name="train", help_epilogue=_EXAMPLES, help_format="plaintext")
 
@@ -37,10 +43,12 @@ def train(
         tuple[str, ...], Parameter(metavar="READ:WRITE", show_default=False)
     ] = (),
     latents: Annotated[Counts, Parameter(show_default=False)] = (),
+    expansion: Annotated[Counts, Parameter(show_default=False)] = (),
     sparsity: Annotated[
         tuple[Literal["relu", "topk", "batchtopk", "jumprelu"], ...], Parameter(show_default=False)
     ] = (),
     k: Annotated[Counts, Parameter(show_default=False)] = (),
+    machine: MachineOptions = _MACHINE,
     job: JobOptions = _JOB,
 ) -> int:
     """Train sparse dictionaries on the activations of a language model.
@@ -51,13 +59,16 @@ def train(
         site: A site whose activations are decomposed, e.g. resid_post@14 or 'mlp_out@*'. Repeatable.
         transcoder: Two sites: the first is read, the second predicted, e.g. mlp_in@6:mlp_out@6. Repeatable.
         latents: Latents of a dictionary, e.g. 4608. Repeatable.
+        expansion: Latents as a multiple of the site's width, e.g. 8. Repeatable.
         sparsity: How latents are kept few. Repeatable.
         k: Latents kept for one token by topk and batchtopk. Repeatable.
+        machine: Options of the machine.
         job: Options of every job.
     """
     from lmscope.cli.execution import Verb, launch
     from lmscope.cli.reports import report_run
     from lmscope.jobs import train as train_job
+    from lmscope.jobs.plan import plan_training
 
     everyday = {
         **where.everyday("text.max_tokens"),
@@ -67,11 +78,16 @@ def train(
                 "dictionary.sites": list(site) or None,
                 "dictionary.transcoders": [_pair(text) for text in transcoder] or None,
                 "dictionary.n_latents": list(latents) or None,
+                "dictionary.expansions": list(expansion) or None,
             }
         ),
     }
     verb = Verb(
-        "train", train_job.TrainRecipe, train_job.train, train_job.plan_training, report_run
+        "train",
+        train_job.TrainRecipe,
+        partial(train_job.train, memory_bytes=machine.memory),
+        partial(plan_training, machine=machine.machine(dry_run=job.dry_run)),
+        report_run,
     )
 
     def options(values: Mapping[str, Any]) -> dict[str, Any]:

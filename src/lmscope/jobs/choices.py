@@ -56,8 +56,8 @@ class EvaluationChoice(Config):
     """Of these, tokens on which the model's loss is measured; 0: none."""
     batch_contexts: Count = 16
     """Contexts of one forward pass."""
-    baseline_tokens: Count = 100_000
-    """Training tokens to which the baselines are fitted."""
+    baseline_tokens: Annotated[int, Field(ge=0)] = 100_000
+    """Training tokens to which the baselines are fitted; 0: none are measured, nor a mean ablation."""
     bootstrap: BootstrapOptions = BootstrapOptions()
 
     def options(self, context_length: int, seed: int) -> HealthOptions:

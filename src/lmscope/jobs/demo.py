@@ -137,7 +137,7 @@ def _latents(training: Training, measured: Measured) -> tuple[ShownLatent, ...]:
         training.model,
         measured.dictionary,
         training.text.held_out,
-        exclusion=training.examiner.exclusion,
+        exclusion=measured.exclusion,
         n=recipe.n_telling,
         options=options,
     )

@@ -1,69 +1,40 @@
-"""Train dictionaries: any number of sites, widths and sparsities side by side, then measure each."""
+"""Train dictionaries: any number of sites, widths and sparsities, group by group, each measured."""
 
-from collections.abc import Sequence
+import shutil
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from time import monotonic
 from typing import Literal
 
 from pydantic import model_validator
 
 from lmscope.activations.config import StreamConfig
-from lmscope.activations.memory import memory_bytes
 from lmscope.activations.stream import ActivationStream
-from lmscope.core.config import Config
-from lmscope.core.errors import RecipeError
+from lmscope.core.errors import RecipeError, RunError
 from lmscope.core.protocols import Listener
-from lmscope.core.site import Site, SitePattern, parse_pattern
-from lmscope.dictionaries.config import BatchTopK, DictionaryConfig, ObjectiveConfig, Sparsity, TopK
+from lmscope.dictionaries.config import BatchTopK, TopK
 from lmscope.dictionaries.dictionary import Dictionary
 from lmscope.dictionaries.health import Health
 from lmscope.dictionaries.objective import DictionaryObjective
 from lmscope.dictionaries.thresholds import calibrate_threshold
-from lmscope.jobs.choices import (
-    Count,
-    EvaluationChoice,
-    ModelChoice,
-    TextChoice,
-    load_model,
-    open_text,
-)
+from lmscope.jobs.choices import EvaluationChoice, ModelChoice, TextChoice, load_model, open_text
+from lmscope.jobs.dictionary_choice import DictionaryChoice, wanted_dictionaries
 from lmscope.jobs.examiner import Examiner
+from lmscope.jobs.group_progress import GroupProgress
+from lmscope.jobs.grouping import DictionaryGroup, plan_groups, regrouped
+from lmscope.jobs.memory import MemoryModel, Text, available_bytes, sites_of
 from lmscope.jobs.reports import write_health
-from lmscope.jobs.running import Plan, Silent, running
-from lmscope.models.language_model import LanguageModel
+from lmscope.jobs.running import running
+from lmscope.jobs.suite import Suite, waiting_row
+from lmscope.models.exclusion import Exclusion
 from lmscope.runs.recipe import Recipe
 from lmscope.runs.run import Run
 from lmscope.runs.signals import StopSignal
 from lmscope.training.checkpoint import Checkpoint, Checkpoints
 from lmscope.training.config import TrainingConfig
 from lmscope.training.loop import fit, planned_steps
-
-
-class DictionaryChoice(Config):
-    """Which dictionaries: every site (or pair of sites) with every width and every sparsity."""
-
-    sites: tuple[str, ...] = ()
-    """Sites of which SAEs are trained; `mlp_out@*` means every layer."""
-    transcoders: tuple[tuple[str, str], ...] = ()
-    """Pairs of sites, the first read and the second predicted; `@*` pairs layer by layer."""
-    n_latents: tuple[Count, ...] = (4608,)
-    sparsity: tuple[Sparsity, ...] = (TopK(),)
-    skip: bool = False
-    """Whether a linear path runs beside the latents."""
-    apply_b_dec_to_input: bool | None = None
-    """Whether `b_dec` is taken from the input before encoding; absent: for SAEs yes, for transcoders no."""
-    normalisation: Literal["mean_norm", "none"] = "mean_norm"
-    threshold_tokens: Count | None = None
-    """If given, TopK and BatchTopK dictionaries end with one JumpReLU threshold, calibrated on so many
-    training tokens (he2024llamascope, post-processing)."""
-    objective: ObjectiveConfig = ObjectiveConfig()
-
-    @model_validator(mode="after")
-    def _sites_can_be_read(self) -> "DictionaryChoice":
-        """A site that exists in no model is a SiteError before anything is loaded or written."""
-        for text in (*self.sites, *(site for pair in self.transcoders for site in pair)):
-            parse_pattern(text)
-        return self
 
 
 class TrainRecipe(Recipe):
@@ -79,15 +50,28 @@ class TrainRecipe(Recipe):
     evaluation: EvaluationChoice = EvaluationChoice()
     """How the results are measured."""
 
+    @model_validator(mode="after")
+    def _one_budget(self) -> "TrainRecipe":
+        if self.dictionary.tokens is not None and self.training.steps is not None:
+            raise RecipeError(
+                "dictionary.tokens and training.steps both say how long to train: leave one out."
+            )
+        return self
+
 
 @dataclass(frozen=True)
 class Measured:
-    """One trained dictionary, where it lies, and how good it is (None: not measured)."""
+    """One trained dictionary, where it lies, and how good it is (None: not measured).
+
+    Attributes:
+        exclusion: Which tokens count for it.
+    """
 
     name: str
     path: Path
     dictionary: Dictionary
     health: Health | None
+    exclusion: Exclusion
 
 
 def train(
@@ -96,234 +80,295 @@ def train(
     root: Path | str = "runs",
     listeners: Sequence[Listener] = (),
     resume: Path | str | None = None,
+    memory_bytes: int | None = None,
 ) -> Run:
     """Train the recipe's dictionaries and measure them on held-out text.
 
     The run holds `artifacts/dictionaries/NAME` (folded: raw activations in and out, decoder rows of
-    norm 1) and `artifacts/health/NAME`.
+    norm 1), `artifacts/health/NAME` and, for several dictionaries, `artifacts/suite.json`.
 
     Args:
         recipe: What to do.
         root: Folder of all runs.
         listeners: Who follows it.
         resume: A run to go on with, begun with the same recipe.
+        memory_bytes: What the device may be filled with: dictionaries that do not fit together are
+            trained one group after the other, with equal results. Absent: most of what there is;
+            a resumed run then keeps its groups.
 
     Raises:
         LmscopeError: Anything a user can cause, in one sentence; the run then says it failed.
         KeyboardInterrupt: It was stopped; its state is saved.
     """
     with running(recipe, root, listeners, resume) as (run, stop):
-        Training(recipe, run, stop).go()
+        for _ in Training(recipe, run, stop, memory_bytes=memory_bytes).rest():
+            pass  # a suite is not held in memory
     return run
 
 
 class Training:
-    """One execution of a TrainRecipe in a run folder, step by step."""
+    """One execution of a TrainRecipe in a run folder: its groups, one after the other.
 
-    def __init__(self, recipe: TrainRecipe, run: Run, stop: StopSignal) -> None:
+    Attributes:
+        wanted: The dictionaries by name, in the recipe's order.
+        groups: Which of them are trained side by side.
+        suite: The table that grows with them.
+    """
+
+    def __init__(
+        self, recipe: TrainRecipe, run: Run, stop: StopSignal, *, memory_bytes: int | None = None
+    ) -> None:
         self.recipe, self.run, self.stop = recipe, run, stop
         self.model = load_model(recipe.model, run)
         run.note_weights({self.model.name: self.model.weights_hash})
-        self.configs = dictionary_configs(recipe.dictionary, self.model)
+        self.wanted = wanted_dictionaries(recipe.dictionary, self.model)
         run.event("phase", phase="text", source=recipe.text.source)
         self.text = open_text(
             recipe.text, self.model, seed=recipe.seed, held_out_tokens=recipe.evaluation.tokens
         )
-        self.stream = self._open_stream()
-        self.examiner = Examiner(self.model, self.text, self.stream, recipe.evaluation, recipe.seed)
-        self.checkpoints = Checkpoints(run.checkpoints, keep=recipe.training.checkpoint.keep)
+        self.groups = self._groups(memory_bytes)
+        rows = [
+            waiting_row(name, self.wanted[name].config, group.number)
+            for group in self.groups
+            for name in group.names
+        ]
+        self.suite = Suite(run, rows)
 
     def go(self) -> list[Measured]:
-        """Train what is not trained yet, save it, measure it."""
-        checkpoint = self.checkpoints.latest()
-        if checkpoint is not None:
-            self.run.rewind(checkpoint.step)
-            self.stream.load_state(checkpoint.shared["stream"])
-        objectives = self._objectives()
-        self._fit(objectives, checkpoint)
-        self.stream.close()
-        return [self._finish(objective) for objective in objectives]
+        """Train what is not trained yet, and give every dictionary measured; for few of them."""
+        opened = [GroupTraining(self, group) for group in self.groups]
+        found = {one.name: one for group in opened for one in group.each(again=True)}
+        return [found[name] for name in self.wanted]
 
-    def _open_stream(self) -> ActivationStream:
-        sites = sorted({s for c in self.configs.values() for s in (c.read_site, c.write_site)})
+    def rest(self) -> Iterator[Measured]:
+        """Train and measure what is not finished yet, and give it one by one.
+
+        Of several groups, one that fails does not keep the others from being trained.
+
+        Raises:
+            RunError: A group failed; the sentence says which.
+        """
+        failed: list[tuple[DictionaryGroup, RunError]] = []
+        for group in self.groups:
+            training = GroupTraining(self, group)
+            if not training.is_finished:
+                try:
+                    yield from training.each(again=False)
+                except RunError as error:
+                    self.suite.failed(group.names, str(error))
+                    failed.append((group, error))
+                    continue
+            training.tidy()
+        if len(self.groups) == 1 and failed:
+            raise failed[0][1]
+        if failed:
+            group, error = failed[0]
+            n = sum(len(one.names) for one, _ in failed)
+            raise RunError(
+                f"{n} of {len(self.wanted)} dictionaries were not finished, the first being those of "
+                f"group {group.number} of {len(self.groups)}: {error}"
+            )
+
+    def open_stream(self, group: DictionaryGroup) -> ActivationStream:
+        """The activations at the sites of a group."""
+        folder = self.run.path / "activations" / group.folder
         return ActivationStream(
             self.model,
             self.text.train,
-            sites,
+            sites_of([self.wanted[name].config for name in group.names]),
             options=self.recipe.stream,
             seed=self.recipe.seed,
-            store=self.run.path / "activations" if self.recipe.stream.store == "disk" else None,
+            store=folder if self.recipe.stream.store == "disk" else None,
         )
 
-    def _objectives(self) -> list[DictionaryObjective]:
-        self.run.event("phase", phase="calibrate")
-        n_steps = planned_steps(self.stream, self.recipe.training)
-        return [
-            DictionaryObjective.start(
-                config,
-                self.recipe.dictionary.objective,
-                self.stream.calibration,
-                n_steps=n_steps,
-                seed=self.recipe.seed,
-                name=name,
-                inlier=self.examiner.exclusion.inlier,
-                device=self.model.device,
-            )
-            for name, config in self.configs.items()
-        ]
+    def n_steps(self, group: DictionaryGroup) -> int:
+        """Optimiser steps of a group."""
+        budget = self.wanted[group.names[0]].n_tokens
+        return self._steps_of_text if budget is None else steps_for(self.recipe, budget)
 
-    def _fit(self, objectives: list[DictionaryObjective], checkpoint: Checkpoint | None) -> None:
-        self.run.event("phase", phase="train", n_dictionaries=len(objectives))
-        fit(
-            objectives,
-            self.stream,
-            self.recipe.training,
-            checkpoints=self.checkpoints,
-            listener=self.run,
-            stop=self.stop,
-            resume=checkpoint,
-            seed=self.recipe.seed,
-        )
-        self.run.sync()
-        self.stop.raise_if_requested()
+    @cached_property
+    def _steps_of_text(self) -> int:
+        # The same for every group: tokens alone decide how many batches there are.
+        return planned_steps(self.open_stream(self.groups[0]), self.recipe.training)
 
-    def _finish(self, objective: DictionaryObjective) -> Measured:
-        name = objective.name
-        path = self.run.artifacts / "dictionaries" / name
-        if path.exists():
-            dictionary = Dictionary.load(path).to(self.model.device)
-        else:
-            dictionary = self._final_form(objective.dictionary)
-            dictionary.save(path)
-        health = None
-        if self.recipe.evaluation.tokens:
-            health = self.examiner.measure(name, dictionary, self.run)
-            write_health(self.run, name, health)
-        self.stop.raise_if_requested()
-        return Measured(name, path, dictionary, health)
-
-    def _final_form(self, trained: Dictionary) -> Dictionary:
-        wanted = self.recipe.dictionary.threshold_tokens
-        if wanted is None or not isinstance(trained.config.sparsity, TopK | BatchTopK):
-            return trained.fold()
-        return calibrate_threshold(
-            trained, self.examiner.training_sample(trained.config.read_site, wanted)
-        )
+    def _groups(self, memory_bytes: int | None) -> list[DictionaryGroup]:
+        """The groups that a resumed run had, or those that had begun and for the rest new ones."""
+        told = [event for event in self.run.events() if event["event"] == "groups"]
+        stored = [DictionaryGroup.from_mapping(one) for one in told[-1]["groups"]] if told else []
+        if stored and memory_bytes is None:
+            return stored
+        begun = [group for group in stored if GroupTraining(self, group).has_begun]
+        done = {name for group in begun for name in group.names}
+        rest = {name: one for name, one in self.wanted.items() if name not in done}
+        available = available_bytes(self.model.device) if memory_bytes is None else memory_bytes
+        size = Text(len(self.text.train), self.text.train.context_length)
+        needs = MemoryModel(self.model, size, self.recipe.stream, self.recipe.evaluation)
+        groups = regrouped(begun, plan_groups(rest, needs.of, available))
+        self.run.event("groups", groups=[group.to_mapping() for group in groups])
+        self.run.sync()  # a checkpoint must never be on disk without the group that it is of
+        return groups
 
 
-def dictionary_configs(
-    choice: DictionaryChoice, model: LanguageModel
-) -> dict[str, DictionaryConfig]:
-    """Every dictionary that a choice asks for, by name.
+def steps_for(recipe: TrainRecipe, n_tokens: int) -> int:
+    """Optimiser steps of so many training tokens.
 
     Raises:
-        RecipeError: None is asked for, or two would be the same.
-        SiteError: The model has not got a site.
+        RecipeError: They do not fill one step.
     """
-    pairs = _pairs(choice, model)
-    if not pairs:
+    tokens_per_step = recipe.stream.batch_tokens * recipe.training.accumulate
+    if n_tokens < tokens_per_step:
         raise RecipeError(
-            "There is no dictionary to train: give dictionary.sites or dictionary.transcoders, "
-            "e.g. --site resid_post@14."
+            f"dictionary.tokens of {n_tokens} does not fill one step of {tokens_per_step} tokens: "
+            "give more, or lower stream.batch_tokens."
         )
-    configs: dict[str, DictionaryConfig] = {}
-    applied = choice.apply_b_dec_to_input
-    for read, write in pairs:
-        for n_latents in choice.n_latents:
-            for sparsity in choice.sparsity:
-                config = DictionaryConfig(
-                    reads=(str(read),),
-                    writes=(str(write),),
-                    d_read=model.width(read),
-                    d_write=model.width(write),
-                    n_latents=n_latents,
-                    sparsity=sparsity,
-                    skip=choice.skip,
-                    apply_b_dec_to_input=read == write if applied is None else applied,
-                    normalisation=choice.normalisation,
-                    model=model.name,
-                    model_hash=model.weights_hash,
-                )
-                name = dictionary_name(config)
-                if name in configs:
-                    raise RecipeError(
-                        f"'{name}' is asked for twice: leave one of the equal sites, widths or sparsities out "
-                        "(the annealing of k alone makes no difference here)."
-                    )
-                configs[name] = config
-    return configs
+    return n_tokens // tokens_per_step
 
 
-def dictionary_name(config: DictionaryConfig) -> str:
-    """A name from site, width and sparsity: `resid_post-14-4608-topk-32`.
+class GroupTraining:
+    """The dictionaries of one group: trained side by side on one stream, saved, measured."""
 
-    What differs from the sparsity's defaults is part of it; how k is annealed is not.
-    """
-    read, write = config.read_site.slug, config.write_site.slug
-    place = f"{read}.to.{write}" if config.is_transcoder else read
-    sparsity = config.sparsity
-    settings = sparsity.model_dump(exclude={"kind", "k", "annealing"}, exclude_defaults=True)
-    own = [str(sparsity.k)] if isinstance(sparsity, TopK | BatchTopK) else []
-    own += [f"{key}={value}".replace("+", "") for key, value in settings.items()]
-    return "-".join([place, str(config.n_latents), sparsity.kind, *own])
+    def __init__(self, training: Training, group: DictionaryGroup) -> None:
+        self.group = group
+        self._training = training
+        self._run, self._recipe = training.run, training.recipe
+        keep = self._recipe.training.checkpoint.keep
+        self.checkpoints = Checkpoints(self._run.checkpoints / group.folder, keep=keep)
 
+    @property
+    def has_begun(self) -> bool:
+        """Whether something of it is on the disk."""
+        return bool(self.checkpoints.paths()) or any(map(self._is_saved, self.group.names))
 
-def _pairs(choice: DictionaryChoice, model: LanguageModel) -> list[tuple[Site, Site]]:
-    pairs = [(site, site) for site in (model.resolve(choice.sites) if choice.sites else ())]
-    for read_text, write_text in choice.transcoders:
-        reads, writes = model.resolve([read_text]), model.resolve([write_text])
-        patterns = [isinstance(parse_pattern(t), SitePattern) for t in (read_text, write_text)]
-        if patterns[0] != patterns[1]:
-            raise RecipeError(
-                f"'{read_text}' and '{write_text}' cannot be paired: give a layer to both or '@*' to both."
+    @property
+    def is_finished(self) -> bool:
+        """Whether all that was asked for is on the disk."""
+        return all(map(self._is_done, self.group.names))
+
+    def each(self, *, again: bool) -> Iterator[Measured]:
+        """Train what is not trained yet, then save and measure one dictionary after the other.
+
+        Args:
+            again: Give dictionaries too that were saved and measured before.
+        """
+        stream = self._training.open_stream(self.group)
+        examiner = Examiner(
+            self._training.model,
+            self._training.text,
+            stream,
+            self._recipe.evaluation,
+            self._recipe.seed,
+        )
+        objectives = self._train(stream, examiner)
+        for objective in objectives:
+            if again or not self._is_done(objective.name):
+                yield self._finish(objective, examiner)
+
+    def tidy(self) -> None:
+        """Remove what only an unfinished group needs, where other groups need the room."""
+        if self.group.folder:
+            shutil.rmtree(self.checkpoints.folder, ignore_errors=True)
+            shutil.rmtree(self._run.path / "activations" / self.group.folder, ignore_errors=True)
+
+    def _train(self, stream: ActivationStream, examiner: Examiner) -> list[DictionaryObjective]:
+        checkpoint = self.checkpoints.latest()
+        if checkpoint is not None:
+            stream.load_state(checkpoint.shared["stream"])
+        progress = self._progress()
+        if checkpoint is not None or self._run.record.n_resumed:
+            progress.rewind(0 if checkpoint is None else checkpoint.step)
+        objectives = self._objectives(stream, examiner)
+        self._fit(objectives, stream, progress, checkpoint)
+        stream.close()
+        return objectives
+
+    def _objectives(
+        self, stream: ActivationStream, examiner: Examiner
+    ) -> list[DictionaryObjective]:
+        self._run.event("phase", phase="calibrate")
+        calibration = stream.calibration
+        return [
+            DictionaryObjective.start(
+                self._training.wanted[name].config,
+                self._recipe.dictionary.objective,
+                calibration,
+                n_steps=self._training.n_steps(self.group),
+                seed=self._recipe.seed,
+                name=name,
+                inlier=examiner.exclusion.inlier,
+                device=self._training.model.device,
             )
-        by_layer = {site.layer: site for site in writes}
-        if patterns[0]:
-            pairs += [(site, by_layer[site.layer]) for site in reads if site.layer in by_layer]
+            for name in self.group.names
+        ]
+
+    def _fit(
+        self,
+        objectives: list[DictionaryObjective],
+        stream: ActivationStream,
+        progress: GroupProgress,
+        checkpoint: Checkpoint | None,
+    ) -> None:
+        progress.begin(0 if checkpoint is None else checkpoint.step, len(objectives))
+        began, n_steps = monotonic(), self._training.n_steps(self.group)
+        try:
+            outcome = fit(
+                objectives,
+                stream,
+                self._recipe.training.model_copy(update={"steps": n_steps}),
+                checkpoints=self.checkpoints,
+                listener=progress,
+                stop=self._training.stop,
+                resume=checkpoint,
+                seed=self._recipe.seed,
+            )
+            n_tokens = outcome.steps * self._recipe.stream.batch_tokens
+            n_tokens *= self._recipe.training.accumulate
+            self._training.suite.trained(self.group.names, n_tokens, monotonic() - began)
+        finally:
+            self._run.sync()
+        self._training.stop.raise_if_requested()
+
+    def _finish(self, objective: DictionaryObjective, examiner: Examiner) -> Measured:
+        name, path = objective.name, self._place("dictionaries", objective.name)
+        if path.exists():
+            dictionary = Dictionary.load(path).to(self._training.model.device)
         else:
-            pairs.append((reads[0], writes[0]))
-    return pairs
+            dictionary = self._final_form(objective.dictionary, examiner)
+            dictionary.save(path)
+        health = None
+        if self._recipe.evaluation.tokens:
+            health = examiner.measure(name, dictionary, self._run)
+            write_health(self._run, name, health)
+        self._training.suite.finished(name, None if health is None else health.report)
+        self._training.stop.raise_if_requested()
+        return Measured(name, path, dictionary, health, examiner.exclusion)
 
+    def _final_form(self, trained: Dictionary, examiner: Examiner) -> Dictionary:
+        wanted = self._recipe.dictionary.threshold_tokens
+        if wanted is None or not isinstance(trained.config.sparsity, TopK | BatchTopK):
+            return trained.fold()
+        sample = examiner.training_sample(trained.config.read_site, wanted)
+        return calibrate_threshold(trained, sample)
 
-def plan_training(recipe: TrainRecipe) -> Plan:
-    """What `train` would do: sizes, tokens, steps, memory; reads model and text, writes nothing."""
-    listener = Silent()
-    model = load_model(recipe.model, listener)
-    configs = dictionary_configs(recipe.dictionary, model)
-    sites = sorted({s for c in configs.values() for s in (c.read_site, c.write_site)})
-    measured = recipe.evaluation.tokens
-    text = open_text(recipe.text, model, seed=recipe.seed, held_out_tokens=measured)
-    options = recipe.stream.model_copy(update={"store": "none"})
-    stream = ActivationStream(model, text.train, sites, options=options, seed=recipe.seed)
-    steps = planned_steps(stream, recipe.training)
-    n_parameters = sum(_n_parameters(config) for config in configs.values())
-    stream_bytes = memory_bytes(
-        recipe.stream,
-        n_contexts=len(text.train),
-        context_length=text.train.context_length,
-        widths=[model.width(site) for site in sites],
-        model_bytes=model.dtype.itemsize,
-    )
-    batch_tokens = recipe.stream.batch_tokens * recipe.training.accumulate
-    return Plan(
-        {
-            "model": model.name,
-            "sites": ", ".join(str(site) for site in sites),
-            "dictionaries": ", ".join(configs),
-            "n_parameters": n_parameters,
-            "n_contexts": len(text.train),
-            "n_tokens": text.train.n_tokens,
-            "passes": recipe.stream.passes,
-            "n_steps": steps,
-            "tokens_per_step": batch_tokens,
-            "trained_tokens": steps * batch_tokens,
-            "stream_memory_mib": round(stream_bytes / 2**20),
-            "dictionary_memory_mib": round(16 * n_parameters / 2**20),
-            "n_held_out_tokens": text.held_out.n_tokens if measured else 0,
-        }
-    )
+    def _place(self, kind: str, name: str) -> Path:
+        return self._run.artifacts / kind / name
 
+    def _is_saved(self, name: str) -> bool:
+        return self._place("dictionaries", name).exists()
 
-def _n_parameters(config: DictionaryConfig) -> int:
-    read, write, n = config.d_read, config.d_write, config.n_latents
-    return n * (read + write + 1) + write + (read * write if config.skip else 0)
+    def _is_done(self, name: str) -> bool:
+        measured = self._place("health", name).exists() or not self._recipe.evaluation.tokens
+        return self._is_saved(name) and measured
+
+    def _progress(self) -> GroupProgress:
+        groups = self._training.groups
+        before = [one for one in groups if one.number < self.group.number]
+        return GroupProgress(
+            self._run,
+            number=self.group.number,
+            n_groups=len(groups),
+            first_step=sum(map(self._training.n_steps, before)),
+            group_steps=self._training.n_steps(self.group),
+            n_steps=sum(map(self._training.n_steps, groups)),
+            n_done=sum(len(one.names) for one in before),
+            n_dictionaries=len(self._training.wanted),
+        )

@@ -1,6 +1,7 @@
 """Run: the folder that one execution owns."""
 
 import logging
+import math
 import re
 import time
 import tomllib
@@ -249,14 +250,19 @@ class Run:
         self._metrics.sync()
         self._update(elapsed_s=self._elapsed_s())
 
-    def rewind(self, step: int) -> None:
+    def rewind(self, step: int, *, until: int | None = None) -> None:
         """Forget metrics after `step`, the one that a resumed run goes on from.
+
+        Args:
+            step: The last one to keep.
+            until: Keep those after this one too; absent: none.
 
         Raises:
             RunError: As `event`, or a line is damaged.
         """
         self._check_writable()
-        self._metrics.keep(lambda row: row["step"] <= step)
+        last = math.inf if until is None else until
+        self._metrics.keep(lambda row: row["step"] <= step or row["step"] > last)
         self.event("rewound", step=step)
 
     def close(self) -> None:
