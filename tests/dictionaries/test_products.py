@@ -3,7 +3,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lmscope.dictionaries.products import decode_rows, linear, sparse_autoencode
+from lmscope.dictionaries.pairs import Kept, by_latent, dot_pairs, keep_pairs, sum_pairs
+from lmscope.dictionaries.products import (
+    decode_rows,
+    linear,
+    sparse_autoencode,
+    step_memory_bytes,
+)
 from lmscope.dictionaries.selection import select_batchtopk, select_topk
 from lmscope.dictionaries.sparsity import batchtopk, topk
 
@@ -111,3 +117,57 @@ def test_decoding_rows_sums_rows_times_values():
     indices, values = torch.tensor([[1, 0], [2, 1]]), torch.tensor([[2.0, 3.0], [0.0, 1.0]])
     assert decode_rows(indices, values, W_dec).tolist() == [[3.0, 20.0], [0.0, 10.0]]
     assert decode_rows(indices[:0], values[:0], W_dec).shape == (0, 2)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 2**31), st.integers(1, 7), st.integers(1, 5), st.integers(1, 9), st.data())
+def test_an_input_bias_has_dense_autograds_gradient(seed, n, d, f, data):
+    k = data.draw(st.integers(1, f))
+    x, W_enc, b_enc, W_dec = weights(seed, n, d, d, f)
+    bias = torch.randn(d, dtype=torch.float64, requires_grad=True)
+    incoming = torch.randn(n, d, dtype=torch.float64)
+    inputs = [x, W_enc, b_enc, W_dec, bias]
+    again = [t.detach().clone().requires_grad_() for t in inputs]
+    dense("topk", x - bias, W_enc, b_enc, W_dec, k).backward(incoming)
+    y, V_enc, c_enc, V_dec, bias2 = again
+    shifted = (c_enc - V_enc @ bias2).detach()
+    selected = select_topk(y, V_enc, shifted, V_dec.detach().norm(dim=1), k)
+    sparse_autoencode(y, V_enc, c_enc, V_dec, selected, bias2).output.backward(incoming)
+    for one, other in zip(inputs, again, strict=True):
+        torch.testing.assert_close(other.grad, one.grad)
+
+
+def test_a_decoder_row_of_zeros_keeps_its_value_and_gradient():
+    # Scores: 2 * 1 and 3 * 0; with k = 2 both are kept, at their plain values 2 and 3.
+    x = torch.tensor([[1.0]])
+    W_enc, W_dec = torch.tensor([[2.0], [3.0]]), torch.tensor([[1.0], [0.0]], requires_grad=True)
+    selected = select_topk(x, W_enc, torch.zeros(2), W_dec.detach().norm(dim=1), 2)
+    out = sparse_autoencode(x, W_enc, torch.zeros(2), W_dec, selected)
+    assert dict(zip(out.kept.latent.tolist(), out.values.tolist(), strict=True)) == {0: 2.0, 1: 3.0}
+    out.output.sum().backward()
+    assert W_dec.grad.flatten().tolist() == [2.0, 3.0]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_products_of_pairs_equal_loops(dtype):
+    # Token 1 keeps nothing.
+    rows, columns = torch.randn(3, 8).to(dtype), torch.randn(5, 8).to(dtype)
+    kept = keep_pairs(torch.tensor([0, 0, 2]), torch.tensor([4, 1, 4]), 3)
+    expected = torch.stack([rows[t] @ columns[j] for t, j in ((0, 4), (0, 1), (2, 4))])
+    torch.testing.assert_close(dot_pairs(rows, columns, kept), expected, rtol=0.05, atol=0.05)
+    groups = by_latent(kept, 5)
+    assert (groups.pair.tolist(), groups.token.tolist()) == ([1, 0, 2], [0, 0, 2])
+    weight = torch.tensor([1.0, 10.0, 100.0])[groups.pair]
+    sums = sum_pairs(weight, groups.token, groups.first)
+    assert sums.tolist() == [0.0, 10.0, 0.0, 0.0, 101.0]
+    none = Kept(*(torch.zeros(n, dtype=torch.int64) for n in (0, 0, 3)))
+    assert dot_pairs(rows, columns, none).shape == (0,)
+
+
+def test_step_memory_counts_weights_gradients_and_moments():
+    sizes = {"n_tokens": 64, "n_latents": 1000, "d_read": 10, "d_write": 20, "k": 4}
+    parameters = 1000 * 31 + 20
+    found = step_memory_bytes(**sizes)
+    assert found > 4 * 4 * parameters
+    wider = step_memory_bytes(**{**sizes, "n_latents": 2000})
+    assert wider - found == 4 * 4 * 31_000 + 4 * 10_000 + 8 * 64 * 1000

@@ -76,12 +76,20 @@ def l0_penalty(
         sparsity: Says whether there is a target.
         processes: Who holds other latents of these tokens, and other tokens of the batch.
     """
-    fired = processes.latent.total(step_trained(pre, threshold, bandwidth).sum())
+    fired = step_trained(pre, threshold, bandwidth).sum()
+    return l0_penalty_of(fired, len(pre), sparsity, processes)
+
+
+def l0_penalty_of(
+    fired: Float[Tensor, ""], n_rows: int, sparsity: JumpReLU, processes: Processes = ALONE
+) -> Float[Tensor, ""]:
+    """`l0_penalty` of how often the latents of this process fired on its tokens."""
+    fired = processes.latent.total(fired)
     if sparsity.target_l0 is None:
         return fired
-    n_tokens = processes.data.sum_(pre.new_tensor(float(len(pre))))
+    n_tokens = processes.data.sum_(fired.new_tensor(float(n_rows)))
     l0 = processes.data.coupled_total(fired) / n_tokens
-    return len(pre) * (l0 / sparsity.target_l0 - 1).square()
+    return n_rows * (l0 / sparsity.target_l0 - 1).square()
 
 
 def auxiliary_error(

@@ -28,16 +28,25 @@ from lmscope.dictionaries.initialisation import SiteScale, initialise
 from lmscope.dictionaries.losses import (
     auxiliary_error,
     l0_penalty,
+    l0_penalty_of,
     l1_penalty,
     reconstruction_error,
     summed_error_unit,
 )
-from lmscope.dictionaries.products import sparse_autoencode
-from lmscope.dictionaries.selection import select_batchtopk, select_topk
+from lmscope.dictionaries.products import (
+    Selected,
+    sparse_autoencode,
+    sparse_decode,
+    sparse_encode,
+)
+from lmscope.dictionaries.selection import select_above, select_batchtopk, select_topk
 from lmscope.dictionaries.shards import cut, join, latent_tensors
-from lmscope.dictionaries.sparsity import jumprelu_trained, relu
+from lmscope.dictionaries.sparsity import jumprelu_pairs, jumprelu_trained, relu
 from lmscope.training.objective import Loss, ParameterGroup
 from lmscope.training.tensor_tree import as_part, take_part
+
+SPARSE_FRACTION = 16
+"""A JumpReLU step is taken pair by pair where at most one in so many pairs fires or nearly does."""
 
 Inlier = Callable[[Site, Tensor], Tensor]
 """Which rows of a site's activations `[token, width]` are no outliers."""
@@ -411,14 +420,42 @@ class DictionaryObjective:
         assert self._log_threshold is not None
         threshold = self._log_threshold.exp()
         bandwidth = sparsity.bandwidth * sqrt(dictionary.config.d_read)
-        pre = nn.functional.linear(x, dictionary.W_enc, self._encoder_bias())
-        latents = jumprelu_trained(pre, threshold, bandwidth)
         # The paper's loss is 1 / d_write of ours: its activations have a mean square norm of 1.
         weight = warmed_up(step, self.n_steps, sparsity.warmup_fraction) * sparsity.l0_coefficient
         weight *= unit * dictionary.config.d_write
+        selected = select_above(
+            x,
+            dictionary.W_enc,
+            self._encoder_bias().detach(),
+            (threshold - bandwidth / 2).detach(),
+            most=len(x) * len(threshold) // SPARSE_FRACTION,
+            precision=self.options.encode_precision,
+        )
+        if selected is not None:
+            return self._attempt_jumprelu_pairs(x, sparsity, threshold, selected, weight)
+        pre = nn.functional.linear(x, dictionary.W_enc, self._encoder_bias())
+        latents = jumprelu_trained(pre, threshold, bandwidth)
         penalty = weight * l0_penalty(pre, threshold, bandwidth, sparsity, self._processes)
         fires = latents.detach() > 0
         return Attempt(latents @ dictionary.W_dec, penalty, fires.sum(), fires.any(0))
+
+    def _attempt_jumprelu_pairs(
+        self, x: Tensor, sparsity: JumpReLU, threshold: Tensor, selected: Selected, weight: float
+    ) -> Attempt:
+        """The same of the pairs that fire or nearly do; all others have neither value nor gradient."""
+        dictionary = self.dictionary
+        bandwidth = sparsity.bandwidth * sqrt(dictionary.config.d_read)
+        applied = dictionary.config.apply_b_dec_to_input
+        input_bias = self._latent.shared(dictionary.b_dec) if applied else None
+        encoded = sparse_encode(x, dictionary.W_enc, dictionary.b_enc, selected, input_bias)
+        latent = selected.kept.latent
+        latents, steps = jumprelu_pairs(encoded.pre, threshold[latent], bandwidth)
+        penalty = weight * l0_penalty_of(steps.sum(), len(x), sparsity, self._processes)
+        output = sparse_decode(latents, dictionary.W_dec, encoded)
+        fires = latents.detach() > 0
+        fired = torch.zeros_like(self._fired)
+        fired[latent[fires]] = True
+        return Attempt(output, penalty, fires.sum(), fired)
 
     def _auxiliary(self, x: Tensor, residual: Tensor) -> Tensor | None:
         options, dictionary = self.options.auxiliary, self.dictionary

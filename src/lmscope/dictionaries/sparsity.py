@@ -107,14 +107,25 @@ def jumprelu_trained(
     Within half a bandwidth of the threshold its derivative is taken as -threshold / bandwidth; the
     derivative for `pre` is exact.
     """
-    return _JumpReLU.apply(pre, threshold, bandwidth)  # pyright: ignore[reportReturnType]
+    return _JumpReLU.apply(pre, threshold.expand_as(pre), bandwidth)  # pyright: ignore[reportReturnType]
+
+
+def jumprelu_pairs(
+    pre: Float[Tensor, "pair"], threshold: Float[Tensor, "pair"], bandwidth: float
+) -> tuple[Float[Tensor, "pair"], Float[Tensor, "pair"]]:
+    """`jumprelu_trained` and `step_trained` of single (token, latent) pairs.
+
+    Pairs that lie more than half a bandwidth below their threshold may be left out: there values and
+    derivatives are zero.
+    """
+    return _JumpReLU.apply(pre, threshold, bandwidth), _Step.apply(pre, threshold, bandwidth)  # pyright: ignore[reportReturnType]
 
 
 def step_trained(
     pre: Float[Tensor, "token latent"], threshold: Float[Tensor, "latent"], bandwidth: float
 ) -> Float[Tensor, "token latent"]:
     """1 where `pre` is above the threshold, whose derivative is -1 / bandwidth nearby (same source)."""
-    return _Step.apply(pre, threshold, bandwidth)  # pyright: ignore[reportReturnType]
+    return _Step.apply(pre, threshold.expand_as(pre), bandwidth)  # pyright: ignore[reportReturnType]
 
 
 def encode(
@@ -159,7 +170,7 @@ def sparse(latents: Float[Tensor, "*token latent"]) -> SparseLatents:
     return SparseLatents(indices, values)
 
 
-def _near(pre: Tensor, threshold: Tensor, bandwidth: float) -> Bool[Tensor, "token latent"]:
+def _near(pre: Tensor, threshold: Tensor, bandwidth: float) -> Bool[Tensor, "*place"]:
     return (pre - threshold).abs() < bandwidth / 2
 
 
@@ -168,7 +179,7 @@ class _JumpReLU(torch.autograd.Function):
     def forward(ctx: Any, pre: Tensor, threshold: Tensor, bandwidth: float) -> Tensor:
         ctx.save_for_backward(pre, threshold)
         ctx.bandwidth = bandwidth
-        return jumprelu(pre, threshold)
+        return pre.relu() * (pre > threshold)
 
     @staticmethod
     @once_differentiable
@@ -176,8 +187,8 @@ class _JumpReLU(torch.autograd.Function):
         (gradient,) = gradients
         pre, threshold = ctx.saved_tensors
         to_pre = gradient * ((pre > threshold) & (pre > 0))
-        to_threshold = (gradient * _near(pre, threshold, ctx.bandwidth)).sum(0)
-        return to_pre, to_threshold * (-threshold / ctx.bandwidth), None
+        near = gradient * _near(pre, threshold, ctx.bandwidth)
+        return to_pre, near * (-threshold / ctx.bandwidth), None
 
 
 class _Step(torch.autograd.Function):
@@ -192,4 +203,4 @@ class _Step(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[None, Tensor, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
         (gradient,) = gradients
         pre, threshold = ctx.saved_tensors
-        return None, (gradient * _near(pre, threshold, ctx.bandwidth)).sum(0) / -ctx.bandwidth, None
+        return None, gradient * _near(pre, threshold, ctx.bandwidth) / -ctx.bandwidth, None

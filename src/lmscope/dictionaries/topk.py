@@ -40,9 +40,9 @@ def largest(scores: Float[Tensor, "row column"], k: int) -> Largest:
 def block_size(n_columns: int, k: int) -> int:
     """Columns of a block: about as many as make blocks and candidates equally numerous; 1: no blocks."""
     size = 1
-    while 2 * size * size * k <= 2 * n_columns and size < LARGEST_BLOCK:
+    while 2 * size * size * k <= n_columns and size < LARGEST_BLOCK:
         size *= 2
-    return size if size >= 4 and n_columns // size > k else 1
+    return size if size >= 4 and n_columns >= 16 * k else 1
 
 
 def survivors(
@@ -60,7 +60,7 @@ def survivors(
     n_blocks = n_columns // size
     blocks = scores[:, : size * n_blocks].view(n_rows, size, n_blocks)
     maxima = blocks.amax(1)
-    n_chosen = k if margin is None else min(n_blocks, k + k // 4 + 8)
+    n_chosen = k if margin is None else min(n_blocks, k + k // 2 + 16)
     while True:
         top, chosen = _largest(maxima, n_chosen, in_order=margin is not None)
         if margin is None:

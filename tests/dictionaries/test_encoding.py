@@ -1,0 +1,104 @@
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lmscope.dictionaries import products
+from lmscope.dictionaries.encoding import Encoder
+from lmscope.dictionaries.selection import select_above, select_batchtopk, select_topk
+
+
+def problem(seed, n_tokens=60, d=48, n_latents=600):
+    """Activations with a large mean, a few huge coordinates and very uneven rows."""
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.randn(n_tokens, d, generator=generator)
+    x[:, 0] *= 50
+    x = x * torch.rand(n_tokens, 1, generator=generator) * 5
+    x = x + 30 * torch.randn(d, generator=generator)
+    weight = torch.randn(n_latents, d, generator=generator)
+    weight *= torch.rand(n_latents, 1, generator=generator) + 0.2
+    bias = torch.randn(n_latents, generator=generator) - weight @ x.mean(0)
+    norms = torch.rand(n_latents, generator=generator) + 0.5
+    return x, weight, bias, norms
+
+
+def kept(selected):
+    """Places and values, in order."""
+    pairs = selected.kept
+    rows = zip(pairs.token.tolist(), pairs.latent.tolist(), selected.pre.tolist(), strict=True)
+    return {(token, latent): pytest.approx(pre, rel=1e-3, abs=1e-2) for token, latent, pre in rows}
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.integers(0, 2**31), st.sampled_from([1, 4, 20, 300]))
+def test_a_coarse_product_changes_no_choice_of_topk(seed, k):
+    fine = select_topk(*problem(seed), k)
+    coarse = select_topk(*problem(seed), k, precision="bf16")
+    assert kept(fine) == kept(coarse)
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.integers(0, 2**31), st.sampled_from([0.0, 3.0, 1e6]))
+def test_a_coarse_product_changes_no_choice_of_batchtopk(seed, floor):
+    fine = select_batchtopk(*problem(seed), 400, floor=floor)
+    coarse = select_batchtopk(*problem(seed), 400, floor=floor, precision="bf16")
+    assert kept(fine) == kept(coarse)
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.integers(0, 2**31))
+def test_a_coarse_product_finds_all_pairs_above_a_floor(seed):
+    x, weight, bias, floor = problem(seed)
+    over = x.double() @ weight.double().T + bias.double() - 10 * floor.double()
+    for precision in ("fp32", "bf16"):
+        found = select_above(x, weight, bias, 10 * floor, most=10**9, precision=precision)
+        mask = torch.zeros_like(over, dtype=torch.bool)
+        mask[found.kept.token, found.kept.latent] = True
+        # Within the rounding of float32 either answer is right.
+        assert torch.equal(mask[over.abs() > 1e-2], (over > 0)[over.abs() > 1e-2])
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.integers(0, 2**31))
+def test_the_error_stays_within_its_bound(seed):
+    x, weight, bias, _ = problem(seed)
+    coarse = Encoder(weight, bias, x, "bf16")._coarse
+    scores = coarse.scores(x).double()
+    exact = x.double() @ weight.double().T + bias.double()
+    stored = scores.abs() * torch.finfo(torch.bfloat16).eps
+    assert ((scores - exact).abs() <= coarse.error(x).double() + stored).all()
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_chunks_change_nothing(precision, monkeypatch):
+    x, weight, bias, norms = problem(3)
+    whole = select_topk(x, weight, bias, norms, 5, precision=precision)
+    batch = select_batchtopk(x, weight, bias, norms, 200, precision=precision)
+    monkeypatch.setattr(products, "CHUNK_TOKENS", 7)
+    assert kept(select_topk(x, weight, bias, norms, 5, precision=precision)) == kept(whole)
+    again = select_batchtopk(x, weight, bias, norms, 200, precision=precision)
+    assert kept(again) == kept(batch)
+
+
+def test_too_many_pairs_above_a_floor_are_not_listed():
+    x, weight, bias, _ = problem(4)
+    n_above = int((x @ weight.T + bias > 0).sum())
+    zeros = torch.zeros(len(weight))
+    assert select_above(x, weight, bias, zeros, most=n_above - 1) is None
+    assert len(select_above(x, weight, bias, zeros, most=n_above).pre) == n_above
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_no_tokens_keep_nothing(precision):
+    x, weight, bias, norms = problem(5)
+    assert not len(select_topk(x[:0], weight, bias, norms, 5, precision=precision).pre)
+    assert not len(select_batchtopk(x[:0], weight, bias, norms, 0, precision=precision).pre)
+
+
+def test_other_processes_have_a_say():
+    x, weight, bias, norms = problem(6)
+    alone = select_topk(x, weight, bias, norms, 5)
+    some = select_topk(x, weight, bias, norms, 5, lambda scores: scores > scores.median())
+    assert kept(some).keys() < kept(alone).keys()
+    assert some.kept.first.shape == (len(x),)
+    assert some.kept.token.tolist() == sorted(some.kept.token.tolist())
