@@ -156,10 +156,10 @@ def test_latents_that_never_fired_are_left_out_unless_they_are_kept(tmp_path):
     save(folder / "wide", torch.cat([dead, narrow]))
     save_latents(folder / "wide", [0] * 10 + [5] * 20)
     path = tmp_path / "run"
-    share = {}
+    share, runs = {}, {}
     for dead_latents in ("leave_out", "keep"):
         recipe = wanted(path, analyses=["splitting", "statistics", "map"], dead=dead_latents)
-        run = geometry(recipe, root=tmp_path / "runs")
+        runs[dead_latents] = run = geometry(recipe, root=tmp_path / dead_latents)
         (report,) = read_findings(run)["splitting"].values()
         share[dead_latents] = report.n_wide, report.shares.new
     assert share["leave_out"] == (20, 0.0)
@@ -169,8 +169,8 @@ def test_latents_that_never_fired_are_left_out_unless_they_are_kept(tmp_path):
     assert statistics.frequencies.inactive_share == pytest.approx(1 / 3)
     assert read_findings(run)["statistics"]["narrow"].frequencies is None
     # The numbers are those of the dictionary, not of the latents that are left.
-    first = min(list_runs(tmp_path / "runs"), key=lambda entry: entry.path.name).path
-    arrays = load_file(first / "artifacts/geometry/splitting/narrow.with.wide/arrays.safetensors")
+    folder = runs["leave_out"].artifacts / "geometry" / "splitting" / "narrow.with.wide"
+    arrays = load_file(folder / "arrays.safetensors")
     assert arrays["wide.latent"].tolist() == list(range(10, 30))
 
 
