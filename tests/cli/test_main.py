@@ -90,7 +90,7 @@ def test_every_command_of_the_table_has_its_own_module() -> None:
         ("models lst", "'lmscope models' has no command 'lst'. Did you mean list?"),
         ("--nope", "'--nope' is no option of 'lmscope'."),
         ("doctor --verfy", "'--verfy' is no option of 'lmscope doctor'. Did you mean --verify?"),
-        ("train --sight a@1", "Did you mean --site, --set?"),
+        ("train --sight a@1", "Did you mean --site, --set, --mesh?"),
         ("doctor extra", "'extra' is one argument too many for 'lmscope doctor'."),
         ("models show", "'lmscope models show' needs NAME."),
         ("train --k", "'--k' of 'lmscope train' needs a value."),

@@ -2,7 +2,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lmscope.cli.numbers import format_bytes, format_count, format_seconds, parse_count
+from lmscope.cli.numbers import (
+    format_bytes,
+    format_count,
+    format_seconds,
+    parse_bytes,
+    parse_count,
+)
 
 
 @pytest.mark.parametrize(
@@ -68,3 +74,25 @@ def test_bytes_have_binary_units(n: int, text: str) -> None:
 )
 def test_durations_are_shown_in_their_own_unit(seconds: int | float, text: str) -> None:
     assert format_seconds(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "n_bytes"),
+    [
+        ("20GiB", 20 * 2**30),
+        ("800 MiB", 800 * 2**20),
+        ("1.5kib", 1536),
+        ("80GB", 80 * 10**9),
+        ("2TB", 2 * 10**12),
+        ("4096", 4096),
+        ("7B", 7),
+    ],
+)
+def test_an_amount_of_memory_is_binary_or_decimal_as_it_is_written(text: str, n_bytes: int) -> None:
+    assert parse_bytes(text) == n_bytes
+
+
+@pytest.mark.parametrize("text", ["", "GiB", "20 apples", "-1GiB", "20G", "0", "1e9"])
+def test_what_is_no_amount_of_memory_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"is no amount of memory|not at least one byte"):
+        parse_bytes(text)

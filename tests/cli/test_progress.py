@@ -114,3 +114,15 @@ def test_messages_and_the_folder_are_said_and_cannot_act_on_the_terminal() -> No
     assert first == "Run folder: runs/a"
     assert second.startswith("Fetching [x]")
     assert "\x1b" not in second
+
+
+def test_a_phase_may_begin_in_the_middle_and_says_how_many_dictionaries_are_done() -> None:
+    console, clock = _recorded(terminal=True), Clock()
+    with ProgressListener(console, clock=clock) as listener:
+        listener.on_event("phase", {"phase": "train", "done": 100})
+        clock.now = 10.0
+        counts = {"dictionaries_done": 2, "n_dictionaries": 6}
+        listener.on_progress("train", 120, 200, counts)
+        assert listener._phase is not None
+        assert listener._phase.time_left() == "40.0 s left"  # 20 steps in 10 s: 80 more in 40 s
+        assert listener._phase.figures() == "2/6 dictionaries  2/s"

@@ -244,3 +244,12 @@ def test_a_record_that_cannot_be_read_says_why(tmp_path, text, words):
 def test_differences_name_nested_keys():
     a, b = {"x": {"y": 1, "z": 2}}, {"x": {"y": 1, "z": 3}, "w": 0}
     assert differences(a, b) == {"x.z": (2, 3), "w": (None, 0)}
+
+
+def test_a_rewind_may_keep_what_comes_after_a_stretch(tmp_path):
+    run = Run.create(tmp_path, Small())
+    with run:
+        for step in range(6):
+            run.metrics(step, {"loss": 1.0})
+        run.rewind(1, until=3)  # steps 2 and 3 are taken again; 4 and 5 are of another group
+    assert [row["step"] for row in run.metrics_rows()] == [0, 1, 4, 5]

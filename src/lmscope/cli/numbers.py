@@ -40,9 +40,8 @@ def parse_bytes(text: str) -> int:
     match = _BYTES.fullmatch(text.strip())
     if match is None:
         raise ValueError(f"'{text}' is no amount of memory; write it like 20GiB, 800MiB or 80GB.")
-    scale = match["scale"].lower()
     unit = 1024 if match["binary"] else 1000
-    n_bytes = Decimal(match["number"]) * unit ** " kmgt".index(scale or " ")
+    n_bytes = Decimal(match["number"]) * unit ** " kmgt".index((match["scale"] or " ").lower())
     if n_bytes < 1:
         raise ValueError(f"'{text}' is not at least one byte.")
     return int(n_bytes)
