@@ -154,14 +154,15 @@ def test_products_of_pairs_equal_loops(dtype):
     rows, columns = torch.randn(3, 8).to(dtype), torch.randn(5, 8).to(dtype)
     kept = keep_pairs(torch.tensor([0, 0, 2]), torch.tensor([4, 1, 4]), 3)
     expected = torch.stack([rows[t] @ columns[j] for t, j in ((0, 4), (0, 1), (2, 4))])
-    torch.testing.assert_close(dot_pairs(rows, columns, kept), expected, rtol=0.05, atol=0.05)
     groups = by_latent(kept, 5)
+    found = dot_pairs(rows, columns, kept, groups)
+    torch.testing.assert_close(found, expected, rtol=0.05, atol=0.05)
     assert (groups.pair.tolist(), groups.token.tolist()) == ([1, 0, 2], [0, 0, 2])
     weight = torch.tensor([1.0, 10.0, 100.0])[groups.pair]
     sums = sum_pairs(weight, groups.token, groups.first)
     assert sums.tolist() == [0.0, 10.0, 0.0, 0.0, 101.0]
     none = Kept(*(torch.zeros(n, dtype=torch.int64) for n in (0, 0, 3)))
-    assert dot_pairs(rows, columns, none).shape == (0,)
+    assert dot_pairs(rows, columns, none, by_latent(none, 5)).shape == (0,)
 
 
 def test_step_memory_counts_weights_gradients_and_moments():

@@ -19,7 +19,7 @@ import torch.nn.functional as nnf
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from lmscope.dictionaries.pairs import Kept, dot_pairs, keep_places
+from lmscope.dictionaries.pairs import Kept, by_latent, dot_pairs, keep_pairs, keep_places
 from lmscope.dictionaries.products import chunk_tokens, linear
 from lmscope.dictionaries.topk import Largest, block_size, largest, largest_pairs, survivors
 
@@ -58,13 +58,9 @@ class Encoder:
 
         Where so many are kept that blocks do not pay (`topk.block_size`), the product is in float32.
         """
-        coarse = self._coarse if block_size(len(self.weight), k) > 1 else None
-        found = [
-            largest(linear(part, self.weight, self.bias), k)
-            if coarse is None
-            else self._largest(coarse, part, k)
-            for part in _chunks(x)
-        ]
+        if self._coarse is not None and block_size(len(self.weight), k) > 1:
+            return self._largest(self._coarse, x, k)
+        found = [largest(linear(part, self.weight, self.bias), k) for part in _chunks(x)]
         if not found:
             return Largest(x.new_zeros(0, k), x.new_zeros(0, k, dtype=torch.int64))
         return Largest(*(torch.cat(parts) for parts in zip(*found, strict=True)))
@@ -94,7 +90,15 @@ class Encoder:
         return Above(torch.cat(places), torch.cat(scores))
 
     def _largest(self, coarse: "_Coarse", x: Tensor, k: int) -> Largest:
-        pairs, _ = survivors(coarse.scores(x), k, 2 * coarse.error(x))
+        tokens, latents, start = [], [], 0
+        for part in _chunks(x):
+            pairs, _ = survivors(
+                coarse.scores(part).float(), k, 2 * coarse.error(part), coarse.rounding
+            )
+            tokens.append(pairs.token + start)
+            latents.append(pairs.latent)
+            start += len(part)
+        pairs = keep_pairs(torch.cat(tokens), torch.cat(latents), len(x))
         return largest_pairs(self._exact(x, pairs), pairs, k)
 
     def _above(self, x: Tensor, floor: float) -> Above:
@@ -104,7 +108,7 @@ class Encoder:
             return Above(places, scores[places])
         scores = self._coarse.scores(x)
         # What is stored was rounded once more, in proportion to itself.
-        eps = torch.finfo(scores.dtype).eps
+        eps = self._coarse.rounding
         lowest = floor - 2 * eps * abs(floor) - self._coarse.error(x) * (1 + 2 * eps)
         places = (scores >= lowest.to(scores.dtype)).view(-1).nonzero().squeeze(1)
         exact = self._exact(x, keep_places(places, len(x), len(self.weight)))
@@ -112,7 +116,8 @@ class Encoder:
         return Above(places[is_above], exact[is_above])
 
     def _exact(self, x: Tensor, pairs: Kept) -> Tensor:
-        return dot_pairs(x, self.weight, pairs) + self.bias[pairs.latent]
+        groups = by_latent(pairs, len(self.weight))
+        return dot_pairs(x, self.weight, pairs, groups) + self.bias[pairs.latent]
 
 
 class _Coarse(NamedTuple):
@@ -138,6 +143,11 @@ class _Coarse(NamedTuple):
             rest = rest - coarse[:, column]
         return cls(coarse, centre, _norm(weight).max(), _norm_4(weight).max())
 
+    @property
+    def rounding(self) -> float:
+        """Twice the unit roundoff of scores as they are stored."""
+        return torch.finfo(self.weight.dtype).eps
+
     def scores(self, x: Tensor) -> Tensor:
         """`[token, latent]`, coarse."""
         d_read = x.shape[1]
@@ -148,7 +158,7 @@ class _Coarse(NamedTuple):
 
     def error(self, x: Tensor) -> Tensor:
         """How far an entry may be from the exact one before it is stored, `[token, 1]`."""
-        u = torch.finfo(self.weight.dtype).eps / 2
+        u = self.rounding / 2
         centred = x - self.centre
         length = _norm(centred)
         surely = (2 * u + u * u) * length * self.longest

@@ -95,32 +95,40 @@ def sum_pairs(
 
 
 def dot_pairs(
-    rows: Float[Tensor, "token width"], columns: Float[Tensor, "latent width"], kept: Kept
+    rows: Float[Tensor, "token width"],
+    columns: Float[Tensor, "latent width"],
+    kept: Kept,
+    groups: ByLatent,
 ) -> Float[Tensor, "pair"]:
-    """The inner product of each pair's token and latent."""
+    """The inner product of each pair's token and latent.
+
+    On a CPU latent by latent: then each weight is read once, and the tokens, which are fewer, stay in the cache.
+    """
     if not kept.latent.numel():
         return rows.new_zeros(0)
     if use_triton(rows.device):
         return pair_products(rows, columns, kept.token, kept.latent)
     if rows.device.type == "cpu" and rows.dtype in (torch.float32, torch.float64):
-        return _sampled_product(rows, columns, kept)
+        products = torch.empty_like(groups.token, dtype=rows.dtype)
+        products[groups.pair] = _sampled_product(columns, rows, groups)
+        return products
     return torch.ops.aten._embedding_bag_per_sample_weights_backward(
         rows, columns, kept.latent, kept.first, kept.token, 0
     )
 
 
-def _sampled_product(rows: Tensor, columns: Tensor, kept: Kept) -> Tensor:
-    """The same by a sampled dense product, 1.4 times as fast where there is one."""
+def _sampled_product(latents: Tensor, tokens: Tensor, groups: ByLatent) -> Tensor:
     _accept_sparse_tensors()
-    ends = torch.cat([kept.first, kept.first.new_tensor([len(kept.latent)])])
+    n_pairs = len(groups.token)
+    ends = torch.cat([groups.first, groups.first.new_tensor([n_pairs])])
     places = torch.sparse_csr_tensor(
         ends,
-        kept.latent,
-        rows.new_zeros(len(kept.latent)),
-        (len(rows), len(columns)),
+        groups.token,
+        latents.new_zeros(n_pairs),
+        (len(latents), len(tokens)),
         check_invariants=False,
     )
-    return torch.sparse.sampled_addmm(places, rows, columns.t(), beta=0.0).values()
+    return torch.sparse.sampled_addmm(places, latents, tokens.t(), beta=0.0).values()
 
 
 @cache

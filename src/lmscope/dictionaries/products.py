@@ -241,6 +241,6 @@ class _Decode(torch.autograd.Function):
         values, W_dec = ctx.saved_tensors
         kept, groups = ctx.pairs
         gradient = gradients[0].contiguous()
-        to_values = dot_pairs(gradient, W_dec, kept)
+        to_values = dot_pairs(gradient, W_dec, kept, groups)
         to_weight = sum_rows(gradient, groups.token, groups.first, values[groups.pair])
         return to_values, to_weight, None, None

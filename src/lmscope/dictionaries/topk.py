@@ -11,10 +11,11 @@ survives too, and the exact scores of the survivors decide. The choice is then e
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as nnf
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from lmscope.dictionaries.pairs import Kept
+from lmscope.dictionaries.pairs import Kept, keep_pairs
 
 LARGEST_BLOCK = 64
 """Columns of one block at most; a power of two, as all sizes of blocks."""
@@ -46,7 +47,10 @@ def block_size(n_columns: int, k: int) -> int:
 
 
 def survivors(
-    scores: Float[Tensor, "row column"], k: int, margin: Float[Tensor, "row 1"] | None = None
+    scores: Float[Tensor, "row column"],
+    k: int,
+    margin: Float[Tensor, "row 1"] | None = None,
+    rounding: float = 0.0,
 ) -> tuple[Kept, Float[Tensor, "pair"]]:
     """Places that the k largest of each row are among, and their scores.
 
@@ -54,11 +58,14 @@ def survivors(
         scores: Exact, or within half a margin of what they stand for.
         k: How many are the largest; fewer than there are blocks of `block_size`.
         margin: Places survive that are at most so far below the k-th largest; absent: none.
+        rounding: Beside that, how far a score may be off in proportion to itself.
     """
     n_rows, n_columns = scores.shape
     size = block_size(n_columns, k)
-    n_blocks = n_columns // size
-    blocks = scores[:, : size * n_blocks].view(n_rows, size, n_blocks)
+    n_blocks = -(-n_columns // size)
+    if n_columns % size:
+        scores = nnf.pad(scores, (0, size * n_blocks - n_columns), value=-torch.inf)
+    blocks = scores.view(n_rows, size, n_blocks)
     maxima = blocks.amax(1)
     n_chosen = k if margin is None else min(n_blocks, k + k // 2 + 16)
     while True:
@@ -66,25 +73,22 @@ def survivors(
         if margin is None:
             floor = top.amin(1, keepdim=True)
             break
-        floor = _at_least_below(top[:, k - 1 : k], margin)
+        kth = top[:, k - 1 : k]
+        floor = kth - 2 * rounding * kth.abs() - margin * (1 + rounding)
         if n_chosen == n_blocks or bool((top[:, -1:] < floor).all()):
             break
         n_chosen = min(n_blocks, 2 * n_chosen)
-    candidates = blocks.gather(2, chosen[:, None].expand(n_rows, size, n_chosen)).flatten(1)
-    if n_columns > size * n_blocks:
-        candidates = torch.cat([candidates, scores[:, size * n_blocks :]], dim=1)
+    candidates = blocks.gather(2, chosen[:, None].expand(n_rows, size, n_chosen)).view(n_rows, -1)
     places = (candidates >= floor).view(-1).nonzero().squeeze(1)
-    width = candidates.shape[1]
-    row = places.div(width, rounding_mode="floor")
-    place = places - row * width
-    within = place.div(n_chosen, rounding_mode="floor")
-    block = (place - within * n_chosen) + row * n_chosen
-    column = within * n_blocks + chosen.view(-1)[block.clamp(max=chosen.numel() - 1)]
-    if n_columns > size * n_blocks:
-        beyond = place - size * n_chosen
-        column = torch.where(beyond >= 0, beyond + size * n_blocks, column)
-    first = torch.searchsorted(row, torch.arange(n_rows, device=scores.device))
-    return Kept(row, column, first), candidates.view(-1)[places]
+    row = places.div(size * n_chosen, rounding_mode="floor")
+    within = places.div(n_chosen, rounding_mode="floor")
+    slot = places - (within - row) * n_chosen  # of `chosen`, whose rows have no `within`
+    column = (within - row * size) * n_blocks + chosen.view(-1)[slot]
+    values = candidates.view(-1)[places]
+    if n_columns % size:
+        is_column = column < n_columns
+        row, column, values = row[is_column], column[is_column], values[is_column]
+    return keep_pairs(row, column, n_rows), values
 
 
 def largest_pairs(values: Float[Tensor, "pair"], pairs: Kept, k: int) -> Largest:
@@ -115,10 +119,3 @@ def _largest(values: Tensor, k: int, *, in_order: bool) -> tuple[Tensor, Tensor]
     top, at = _largest(candidates, k, in_order=in_order)
     within = at.div(k, rounding_mode="floor")
     return top, within * n_blocks + chosen.gather(1, at - within * k)
-
-
-def _at_least_below(largest: Tensor, margin: Tensor) -> Tensor:
-    """`largest - margin` in its own dtype, low enough to allow for the rounding of all scores to it."""
-    eps = torch.finfo(largest.dtype).eps
-    exact = largest.float()
-    return (exact - 2 * eps * exact.abs() - margin * (1 + eps)).to(largest.dtype)
