@@ -42,6 +42,7 @@ from lmscope.activations.calibration import site_statistics
 from lmscope.core.site import Site
 from lmscope.dictionaries.config import DictionaryConfig, KAnnealing, ObjectiveConfig, TopK
 from lmscope.dictionaries.objective import DictionaryObjective
+from lmscope.dictionaries.selection import EncodePrecision
 from lmscope.training.config import TrainingConfig
 from lmscope.training.trainee import Trainee
 from measure import (
@@ -71,7 +72,9 @@ class Batch:
 class Lmscope:
     """What the training loop does for one dictionary."""
 
-    def __init__(self, tensors: dict[str, torch.Tensor], k: int, precision: str) -> None:
+    def __init__(
+        self, tensors: dict[str, torch.Tensor], k: int, precision: EncodePrecision
+    ) -> None:
         data, weight = tensors["data"], tensors["W"]
         n_latents, width = weight.shape
         config = DictionaryConfig(
