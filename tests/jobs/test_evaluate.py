@@ -5,7 +5,6 @@ from lmscope.jobs import evaluate as evaluate_module
 from lmscope.jobs.evaluate import (
     EvaluateRecipe,
     evaluate,
-    evaluation_task,
     plan_evaluation,
 )
 from lmscope.jobs.evaluation_task import trained_dictionaries

@@ -158,7 +158,7 @@ def test_the_command_prints_tables_and_one_json_object(nothing_at_hand, capsys):
     ("words", "said"),
     [
         (["--devices", "4"], "--devices only plans for other machines: add --dry-run"),
-        (["--mesh", "data=2"], "--mesh only plans for other machines"),
+        (["--mesh", "data=2"], "start them with torchrun --nproc-per-node 2"),
         (["--dry-run", "--devices", "0"], "--devices must be above 0; 0 was given."),
         (["--dry-run", "--devices", "4", "--mesh", "data=3"], "cannot be made of 4 devices"),
         (["--memory", "20 apples"], "'20 apples' is no amount of memory; write it like 20GiB"),

@@ -12,6 +12,7 @@ from lmscope.cli.options import JobOptions, overlay, refuse_beside_resume
 from lmscope.cli.progress import ProgressListener
 from lmscope.cli.run_names import find_run
 from lmscope.core.errors import RecipeError
+from lmscope.core.mesh import is_first_started
 from lmscope.core.protocols import Listener
 from lmscope.runs.listing import list_runs
 from lmscope.runs.recipe import Recipe, read_recipe
@@ -63,7 +64,7 @@ def launch(
         _print_plan(verb, made, job)
         return DONE
     result = _run(verb, made, job, folder)
-    if verb.report is not None:
+    if verb.report is not None and is_first_started():
         verb.report(result, job.json)
     return DONE
 
@@ -129,7 +130,8 @@ def _run(verb: Verb, recipe: Recipe, job: JobOptions, folder: Path | None) -> An
     run = result if isinstance(result, Run) else result.run
     if run.status == "interrupted":
         raise Interrupted(_how_to_go_on(verb, run.path))
-    console.say(f"Run: {run.path}")
+    if is_first_started():
+        console.say(f"Run: {run.path}")
     return result
 
 

@@ -27,7 +27,9 @@ class MachineOptions:
     device_tflops: Annotated[float | None, Parameter(metavar="X")] = None
     """With --dry-run: rate of a device, in 10^12 operations a second."""
     mesh: Annotated[str | None, Parameter(metavar="AXES")] = None
-    """With --dry-run: how the devices share the work, e.g. data=8,latent=2."""
+    """How the processes that torchrun started share the work, e.g. latent=2 or latent=2,site=4: each
+    batch (data, what is left), the latents of each dictionary, or the dictionaries. With --dry-run:
+    how the devices of the plan do."""
 
     def machine(self, *, dry_run: bool) -> "Machine":
         """What a plan is told.
@@ -40,7 +42,6 @@ class MachineOptions:
         planned = {
             "--devices": self.devices,
             "--device-tflops": self.device_tflops,
-            "--mesh": self.mesh,
         }
         for option, value in planned.items():
             if value is not None and not dry_run:
@@ -48,7 +49,7 @@ class MachineOptions:
                     f"{option} only plans for other machines: add --dry-run, or leave it out "
                     "(several processes are started with torchrun)."
                 )
-        for option, number in list(planned.items())[:2]:
+        for option, number in planned.items():
             if isinstance(number, int | float) and number <= 0:
                 raise RecipeError(f"{option} must be above 0; {number} was given.")
         return Machine(self.memory, self.devices, self.device_tflops, self.mesh)

@@ -14,6 +14,8 @@ from cyclopts import App, Parameter
 from lmscope import __version__
 from lmscope.cli import console
 from lmscope.cli.failures import DONE, explain
+from lmscope.core.errors import ProcessGone, RecipeError, SiteError
+from lmscope.core.mesh import is_first_started
 
 _EPILOGUE: Final = """Example:
 
@@ -22,6 +24,9 @@ _EPILOGUE: Final = """Example:
 Each command has examples in its --help. Any command takes --debug, with which
 a failure shows its traceback.
 """
+
+_SAID_BY_THE_FIRST: Final = (ProcessGone, RecipeError, SiteError, KeyboardInterrupt)
+"""Of several processes each ends with one of these; once is enough."""
 
 COMMANDS: Final = {
     "demo": "Train and judge a dictionary on a real model in minutes; the place to start.",
@@ -72,7 +77,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         code, sentence = explain(error)
         if isinstance(error, BrokenPipeError):
             console.discard_stdout()
-        if sentence:
+        if sentence and (is_first_started() or not isinstance(error, _SAID_BY_THE_FIRST)):
             console.say(sentence)
         return code
 

@@ -18,6 +18,7 @@ _EXAMPLES: Final = """Example:
     lmscope train recipe.toml --set training.lr=3e-4 --seed 1
     lmscope train scope-smollm2 --memory 20GiB
     lmscope train scope-llama-3.1-8b --dry-run --devices 64 --memory 80GiB
+    torchrun --nproc-per-node 4 -m lmscope train recipe.toml --mesh latent=2
     lmscope train --resume RUN
 
 Several --site, --latents, --expansion or --sparsity train every combination,
@@ -85,7 +86,7 @@ def train(
     verb = Verb(
         "train",
         train_job.TrainRecipe,
-        partial(train_job.train, memory_bytes=machine.memory),
+        partial(train_job.train, memory_bytes=machine.memory, mesh=machine.mesh),
         partial(plan_training, machine=machine.machine(dry_run=job.dry_run)),
         report_run,
     )

@@ -28,6 +28,10 @@ class RunError(LmscopeError):
     """A run folder is in use, finished, or does not fit the recipe."""
 
 
+class ProcessGone(RunError):  # noqa: N818 - what happened, in the words of those who read it
+    """Another process of the run ended early; it says why itself."""
+
+
 class DataError(LmscopeError):
     """Text that cannot be read, is empty, or is too short for what was asked."""
 

@@ -1,5 +1,6 @@
 """Mesh: how many processes share the data, the latents and the sites of a run."""
 
+import os
 from dataclasses import dataclass
 
 from lmscope.core.errors import RecipeError
@@ -81,3 +82,18 @@ class Mesh:
 
 SINGLE = Mesh()
 """One process."""
+
+
+def started_processes() -> int:
+    """How many processes `torchrun` started; 1 without it."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def is_first_started() -> bool:
+    """Whether this is the process that talks to the user."""
+    return int(os.environ.get("RANK", "0")) == 0
+
+
+def own_gpu() -> int:
+    """The number of this process's GPU on its machine."""
+    return int(os.environ.get("LOCAL_RANK", "0"))

@@ -5,7 +5,6 @@ of `core.mesh.Mesh`, `torch.distributed` carries what they say. One process has 
 which nothing is sent, so that the same code serves both.
 """
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,8 +15,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from lmscope.core.errors import RecipeError, RunError
-from lmscope.core.mesh import SINGLE, Mesh
+from lmscope.core.errors import ProcessGone, RecipeError
+from lmscope.core.mesh import SINGLE, Mesh, started_processes
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -25,10 +24,6 @@ P = ParamSpec("P")
 AXES: Final = ("data", "latent", "site")
 _PATIENCE: Final = timedelta(hours=6)
 """A process that is gone is noticed at once; this is for one that only is slow."""
-
-
-class ProcessGone(RunError):  # noqa: N818 - what happened, in the words of those who read it
-    """Another process of the run ended early; it says why itself."""
 
 
 class Group:
@@ -180,16 +175,6 @@ ALONE: Final = Processes()
 """One process."""
 
 
-def is_first_started() -> bool:
-    """Whether this is the process that talks to the user, joined or not."""
-    return int(os.environ.get("RANK", "0")) == 0
-
-
-def started_processes() -> int:
-    """How many processes `torchrun` started; 1 without it."""
-    return int(os.environ.get("WORLD_SIZE", "1"))
-
-
 @contextmanager
 def joined(*, latent: int = 1, site: int = 1, device_type: str = "cpu") -> Iterator[Processes]:
     """The processes that `torchrun` started, joined for the time of the block; else this one alone.
@@ -201,7 +186,7 @@ def joined(*, latent: int = 1, site: int = 1, device_type: str = "cpu") -> Itera
 
     Raises:
         RecipeError: The axes do not divide the number of processes.
-        RunError: A process ended early; each collective may raise it.
+        ProcessGone: A process ended early; whatever is said in a group may raise it.
     """
     n = started_processes()
     if latent < 1 or site < 1 or n % (latent * site):

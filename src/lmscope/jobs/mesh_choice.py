@@ -2,8 +2,10 @@
 
 from math import gcd, prod
 
+import torch
+
 from lmscope.core.errors import RecipeError, did_you_mean
-from lmscope.core.mesh import Mesh
+from lmscope.core.mesh import Mesh, started_processes
 
 AXES = ("data", "latent", "site")
 
@@ -37,6 +39,29 @@ def choose_mesh(devices: int, text: str | None, n_dictionaries: int) -> Mesh:
             "divide their number, and equal it if all three are named."
         )
     return Mesh(**named)
+
+
+def run_axes(text: str | None) -> dict[str, int]:
+    """The axes `latent` and `site` of a run; `data` takes the processes that they leave.
+
+    Raises:
+        RecipeError: The text names no axes, or its sizes do not multiply to the processes started.
+    """
+    named = parse_mesh(text) if text else {}
+    axes = {axis: named.get(axis, 1) for axis in ("latent", "site")}
+    n = started_processes()
+    if "data" in named and prod(named.values()) != n:
+        raise RecipeError(
+            f"The mesh '{text}' is of {prod(named.values())} processes, and {n} started: leave data out, or "
+            f"start them with torchrun --nproc-per-node {prod(named.values())}."
+        )
+    return axes
+
+
+def device_type(device: str) -> str:
+    """`cuda` or `cpu`: where a model that was asked for on `device` will lie."""
+    asked = device.split(":")[0]
+    return "cuda" if asked in ("auto", "cuda") and torch.cuda.is_available() else "cpu"
 
 
 def parse_mesh(text: str) -> dict[str, int]:

@@ -8,8 +8,9 @@ from typing import Any
 
 import torch
 
-from lmscope.core.errors import DataError, ModelError, RecipeError, SiteError
-from lmscope.core.processes import ALONE, Processes, started_processes
+from lmscope.core.errors import ArtifactError, DataError, ModelError, RecipeError, SiteError
+from lmscope.core.mesh import started_processes
+from lmscope.core.processes import ALONE, Processes
 from lmscope.core.protocols import Listener
 from lmscope.core.rng import stream_seed
 from lmscope.display.tables import Table
@@ -21,7 +22,7 @@ from lmscope.runs.signals import StopSignal
 
 PlanValue = str | int | float | bool | None
 PlanRow = Mapping[str, PlanValue]
-_WRONG_INPUT = (RecipeError, SiteError, ModelError, DataError)
+_WRONG_INPUT = (RecipeError, SiteError, ModelError, DataError, ArtifactError)
 
 
 @dataclass(frozen=True)

@@ -60,9 +60,11 @@ class Suite:
         run: Whose.
         rows: One for each dictionary, as it is before anything is trained; what the file holds
             already is taken from there.
+        writes: Whether this process keeps the file; of several the first does.
     """
 
-    def __init__(self, run: Run, rows: Sequence[SuiteRow]) -> None:
+    def __init__(self, run: Run, rows: Sequence[SuiteRow], *, writes: bool = True) -> None:
+        self._writes = writes
         self._path = run.artifacts / FILE
         known = {row.name: row for row in read_suite(run.path)} if self._path.exists() else {}
         self._rows = {
@@ -108,7 +110,7 @@ class Suite:
         self._rows[name] = self._rows[name].model_copy(update=changes)
 
     def _write(self) -> None:
-        if len(self._rows) == 1:
+        if len(self._rows) == 1 or not self._writes:
             return  # its report says it all
         rows = [row.to_mapping() for row in self._rows.values()]
         text = json.dumps({"format": FORMAT_VERSION, "dictionaries": rows}, indent=1)

@@ -11,8 +11,10 @@ from typing import Literal
 from pydantic import model_validator
 
 from lmscope.activations.config import StreamConfig
+from lmscope.activations.sharing import Sharing
 from lmscope.activations.stream import ActivationStream
 from lmscope.core.errors import RecipeError, RunError
+from lmscope.core.processes import ALONE, Processes, joined
 from lmscope.core.protocols import Listener
 from lmscope.dictionaries.config import BatchTopK, TopK
 from lmscope.dictionaries.dictionary import Dictionary
@@ -25,7 +27,8 @@ from lmscope.jobs.examiner import Examiner
 from lmscope.jobs.group_progress import GroupProgress
 from lmscope.jobs.grouping import DictionaryGroup, plan_groups, regrouped
 from lmscope.jobs.memory import MemoryModel, Text, available_bytes, sites_of
-from lmscope.jobs.reports import write_health
+from lmscope.jobs.mesh_choice import device_type, run_axes
+from lmscope.jobs.reports import read_health, write_health
 from lmscope.jobs.running import running
 from lmscope.jobs.suite import Suite, waiting_row
 from lmscope.models.exclusion import Exclusion
@@ -81,6 +84,7 @@ def train(
     listeners: Sequence[Listener] = (),
     resume: Path | str | None = None,
     memory_bytes: int | None = None,
+    mesh: str | None = None,
 ) -> Run:
     """Train the recipe's dictionaries and measure them on held-out text.
 
@@ -95,13 +99,19 @@ def train(
         memory_bytes: What the device may be filled with: dictionaries that do not fit together are
             trained one group after the other, with equal results. Absent: most of what there is;
             a resumed run then keeps its groups.
+        mesh: How the processes that `torchrun` started share the work, e.g. `latent=2`; absent: each
+            trains on its part of every batch.
 
     Raises:
         LmscopeError: Anything a user can cause, in one sentence; the run then says it failed.
         KeyboardInterrupt: It was stopped; its state is saved.
     """
-    with running(recipe, root, listeners, resume) as (run, stop):
-        for _ in Training(recipe, run, stop, memory_bytes=memory_bytes).rest():
+    with (
+        joined(**run_axes(mesh), device_type=device_type(recipe.model.device)) as processes,
+        running(recipe, root, listeners, resume, processes) as (run, stop),
+    ):
+        training = Training(recipe, run, stop, processes, memory_bytes=memory_bytes)
+        for _ in training.rest():
             pass  # a suite is not held in memory
     return run
 
@@ -116,9 +126,16 @@ class Training:
     """
 
     def __init__(
-        self, recipe: TrainRecipe, run: Run, stop: StopSignal, *, memory_bytes: int | None = None
+        self,
+        recipe: TrainRecipe,
+        run: Run,
+        stop: StopSignal,
+        processes: Processes = ALONE,
+        *,
+        memory_bytes: int | None = None,
     ) -> None:
         self.recipe, self.run, self.stop = recipe, run, stop
+        self.processes = processes
         self.model = load_model(recipe.model, run)
         run.note_weights({self.model.name: self.model.weights_hash})
         self.wanted = wanted_dictionaries(recipe.dictionary, self.model)
@@ -126,13 +143,13 @@ class Training:
         self.text = open_text(
             recipe.text, self.model, seed=recipe.seed, held_out_tokens=recipe.evaluation.tokens
         )
-        self.groups = self._groups(memory_bytes)
+        self.groups = self._agreed_groups(memory_bytes)
         rows = [
             waiting_row(name, self.wanted[name].config, group.number)
             for group in self.groups
             for name in group.names
         ]
-        self.suite = Suite(run, rows)
+        self.suite = Suite(run, rows, writes=processes.is_first)
 
     def go(self) -> list[Measured]:
         """Train what is not trained yet, and give every dictionary measured; for few of them."""
@@ -155,6 +172,8 @@ class Training:
                 try:
                     yield from training.each(again=False)
                 except RunError as error:
+                    if self.processes.world.size > 1:
+                        raise  # the others cannot go on without this process
                     self.suite.failed(group.names, str(error))
                     failed.append((group, error))
                     continue
@@ -169,8 +188,10 @@ class Training:
                 f"group {group.number} of {len(self.groups)}: {error}"
             )
 
-    def open_stream(self, group: DictionaryGroup) -> ActivationStream:
-        """The activations at the sites of a group."""
+    def open_stream(
+        self, group: DictionaryGroup, sharing: Sharing | None = None
+    ) -> ActivationStream:
+        """The activations at the sites of a group, read by this process or with others."""
         folder = self.run.path / "activations" / group.folder
         return ActivationStream(
             self.model,
@@ -179,6 +200,7 @@ class Training:
             options=self.recipe.stream,
             seed=self.recipe.seed,
             store=folder if self.recipe.stream.store == "disk" else None,
+            sharing=sharing,
         )
 
     def n_steps(self, group: DictionaryGroup) -> int:
@@ -191,6 +213,23 @@ class Training:
         # The same for every group: tokens alone decide how many batches there are.
         return planned_steps(self.open_stream(self.groups[0]), self.recipe.training)
 
+    def _agreed_groups(self, memory_bytes: int | None) -> list[DictionaryGroup]:
+        """The groups as the first process makes them.
+
+        Raises:
+            RecipeError: A group has not got a dictionary for each place on the site axis.
+        """
+        own = self._groups(memory_bytes) if self.processes.is_first else []
+        told = self.processes.world.first([group.to_mapping() for group in own])
+        groups = [DictionaryGroup.from_mapping(one) for one in told]
+        n_sites = self.processes.mesh.site
+        if short := next((one for one in groups if len(one.names) < n_sites), None):
+            raise RecipeError(
+                f"site={n_sites} needs as many dictionaries in every group, and group {short.number} of "
+                f"{len(groups)} has {len(short.names)}: use a smaller site axis or more memory."
+            )
+        return groups
+
     def _groups(self, memory_bytes: int | None) -> list[DictionaryGroup]:
         """The groups that a resumed run had, or those that had begun and for the rest new ones."""
         told = [event for event in self.run.events() if event["event"] == "groups"]
@@ -202,7 +241,8 @@ class Training:
         rest = {name: one for name, one in self.wanted.items() if name not in done}
         available = available_bytes(self.model.device) if memory_bytes is None else memory_bytes
         size = Text(len(self.text.train), self.text.train.context_length)
-        needs = MemoryModel(self.model, size, self.recipe.stream, self.recipe.evaluation)
+        mesh = self.processes.mesh
+        needs = MemoryModel(self.model, size, self.recipe.stream, self.recipe.evaluation, mesh)
         groups = regrouped(begun, plan_groups(rest, needs.of, available))
         self.run.event("groups", groups=[group.to_mapping() for group in groups])
         self.run.sync()  # a checkpoint must never be on disk without the group that it is of
@@ -229,10 +269,11 @@ class GroupTraining:
 
     def __init__(self, training: Training, group: DictionaryGroup) -> None:
         self.group = group
-        self._training = training
+        self._training, self._processes = training, training.processes
         self._run, self._recipe = training.run, training.recipe
         keep = self._recipe.training.checkpoint.keep
-        self.checkpoints = Checkpoints(self._run.checkpoints / group.folder, keep=keep)
+        folder = self._run.checkpoints / group.folder
+        self.checkpoints = Checkpoints(folder, keep=keep, processes=self._processes)
 
     @property
     def has_begun(self) -> bool:
@@ -250,22 +291,19 @@ class GroupTraining:
         Args:
             again: Give dictionaries too that were saved and measured before.
         """
-        stream = self._training.open_stream(self.group)
-        examiner = Examiner(
-            self._training.model,
-            self._training.text,
-            stream,
-            self._recipe.evaluation,
-            self._recipe.seed,
-        )
+        stream = self._training.open_stream(self.group, self._sharing())
+        examiner = self._examiner(stream)
         objectives = self._train(stream, examiner)
+        if self._processes.world.size > 1:
+            self._finish_together(objectives, stream)
+            return
         for objective in objectives:
             if again or not self._is_done(objective.name):
                 yield self._finish(objective, examiner)
 
     def tidy(self) -> None:
         """Remove what only an unfinished group needs, where other groups need the room."""
-        if self.group.folder:
+        if self.group.folder and self._processes.is_first:
             shutil.rmtree(self.checkpoints.folder, ignore_errors=True)
             shutil.rmtree(self._run.path / "activations" / self.group.folder, ignore_errors=True)
 
@@ -295,9 +333,10 @@ class GroupTraining:
                 seed=self._recipe.seed,
                 name=name,
                 inlier=examiner.exclusion.inlier,
+                processes=self._processes,
                 device=self._training.model.device,
             )
-            for name in self.group.names
+            for name in self._processes.trains(self.group.names)
         ]
 
     def _fit(
@@ -307,7 +346,7 @@ class GroupTraining:
         progress: GroupProgress,
         checkpoint: Checkpoint | None,
     ) -> None:
-        progress.begin(0 if checkpoint is None else checkpoint.step, len(objectives))
+        progress.begin(0 if checkpoint is None else checkpoint.step, len(self.group.names))
         began, n_steps = monotonic(), self._training.n_steps(self.group)
         try:
             outcome = fit(
@@ -319,28 +358,66 @@ class GroupTraining:
                 stop=self._training.stop,
                 resume=checkpoint,
                 seed=self._recipe.seed,
+                processes=self._processes,
             )
             n_tokens = outcome.steps * self._recipe.stream.batch_tokens
             n_tokens *= self._recipe.training.accumulate
             self._training.suite.trained(self.group.names, n_tokens, monotonic() - began)
         finally:
             self._run.sync()
+        if outcome.interrupted:  # all processes agree on that, whichever heard of it
+            raise KeyboardInterrupt
         self._training.stop.raise_if_requested()
+
+    def _finish_together(
+        self, objectives: list[DictionaryObjective], stream: ActivationStream
+    ) -> None:
+        """Save what each process trained, then measure all dictionaries, each on one process."""
+        processes = self._processes
+        alone = self._training.open_stream(self.group)
+        alone.load_state({**stream.state(), "batches": 0})
+        examiner = self._examiner(alone)
+        for objective in objectives:
+            whole = objective.whole()
+            if processes.data.rank == 0 and processes.latent.rank == 0:
+                self._saved(objective.name, whole, examiner)
+        processes.world.wait()
+        for name in self.group.names[processes.world.rank :: processes.world.size]:
+            if not self._is_done(name):
+                self._measured(name, self._load(name), examiner)
+        processes.world.wait()
+        for name in self.group.names if processes.is_first else ():
+            report = None
+            if self._recipe.evaluation.tokens:
+                report = read_health(self._place("health", name))
+                self._run.event("result", name=name, figures=report.headline())
+            self._training.suite.finished(name, report)
 
     def _finish(self, objective: DictionaryObjective, examiner: Examiner) -> Measured:
         name, path = objective.name, self._place("dictionaries", objective.name)
-        if path.exists():
-            dictionary = Dictionary.load(path).to(self._training.model.device)
-        else:
-            dictionary = self._final_form(objective.dictionary, examiner)
-            dictionary.save(path)
-        health = None
-        if self._recipe.evaluation.tokens:
-            health = examiner.measure(name, dictionary, self._run)
-            write_health(self._run, name, health)
+        dictionary = self._saved(name, objective.dictionary, examiner)
+        health = self._measured(name, dictionary, examiner)
         self._training.suite.finished(name, None if health is None else health.report)
         self._training.stop.raise_if_requested()
         return Measured(name, path, dictionary, health, examiner.exclusion)
+
+    def _saved(self, name: str, trained: Dictionary, examiner: Examiner) -> Dictionary:
+        """The final form of a trained dictionary, on disk; as it lies there if it does."""
+        if self._is_saved(name):
+            return self._load(name)
+        dictionary = self._final_form(trained, examiner)
+        dictionary.save(self._place("dictionaries", name))
+        return dictionary
+
+    def _load(self, name: str) -> Dictionary:
+        return Dictionary.load(self._place("dictionaries", name)).to(self._training.model.device)
+
+    def _measured(self, name: str, dictionary: Dictionary, examiner: Examiner) -> Health | None:
+        if not self._recipe.evaluation.tokens:
+            return None
+        health = examiner.measure(name, dictionary, self._run)
+        write_health(self._run, name, health)
+        return health
 
     def _final_form(self, trained: Dictionary, examiner: Examiner) -> Dictionary:
         wanted = self._recipe.dictionary.threshold_tokens
@@ -348,6 +425,17 @@ class GroupTraining:
             return trained.fold()
         sample = examiner.training_sample(trained.config.read_site, wanted)
         return calibrate_threshold(trained, sample)
+
+    def _examiner(self, stream: ActivationStream) -> Examiner:
+        training, recipe = self._training, self._recipe
+        return Examiner(training.model, training.text, stream, recipe.evaluation, recipe.seed)
+
+    def _sharing(self) -> Sharing:
+        """Who reads with this process; on a site axis each place gets what its dictionaries need."""
+        n = self._processes.mesh.site
+        wanted, names = self._training.wanted, self.group.names
+        sites = [sites_of([wanted[name].config for name in names[i::n]]) for i in range(n)]
+        return Sharing(self._processes, sites)
 
     def _place(self, kind: str, name: str) -> Path:
         return self._run.artifacts / kind / name

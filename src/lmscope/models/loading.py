@@ -9,6 +9,7 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from lmscope.core.errors import ModelError
+from lmscope.core.mesh import own_gpu, started_processes
 from lmscope.core.protocols import Listener
 from lmscope.models import store
 from lmscope.models.catalog import CATALOG, HubSource
@@ -258,7 +259,9 @@ def find_device(device: str) -> torch.device:
     """
     if device == "auto":
         if torch.cuda.is_available():
-            return torch.device("cuda")
+            return (
+                torch.device("cuda", own_gpu()) if started_processes() > 1 else torch.device("cuda")
+            )
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     try:
         found = torch.device(device)
