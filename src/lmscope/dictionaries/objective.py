@@ -2,17 +2,16 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from math import sqrt
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool
 from torch import Tensor, nn
 
 from lmscope.core.errors import RunError, SiteError
 from lmscope.core.processes import ALONE, Processes
 from lmscope.core.rng import generator
 from lmscope.core.site import Site
-from lmscope.dictionaries.agreement import agree_on_batch, agree_on_tokens
 from lmscope.dictionaries.annealing import annealed_k, warmed_up
 from lmscope.dictionaries.config import (
     BatchTopK,
@@ -24,29 +23,16 @@ from lmscope.dictionaries.config import (
 )
 from lmscope.dictionaries.dictionary import Dictionary
 from lmscope.dictionaries.folding import decoder_norms
+from lmscope.dictionaries.forward import Attempt, Forward, Rows
 from lmscope.dictionaries.initialisation import SiteScale, initialise
 from lmscope.dictionaries.losses import (
     auxiliary_error,
-    l0_penalty,
-    l0_penalty_of,
-    l1_penalty,
     reconstruction_error,
     summed_error_unit,
 )
-from lmscope.dictionaries.products import (
-    Selected,
-    sparse_autoencode,
-    sparse_decode,
-    sparse_encode,
-)
-from lmscope.dictionaries.selection import select_above, select_batchtopk, select_topk
 from lmscope.dictionaries.shards import cut, join, latent_tensors
-from lmscope.dictionaries.sparsity import jumprelu_pairs, jumprelu_trained, relu
 from lmscope.training.objective import Loss, ParameterGroup
 from lmscope.training.tensor_tree import as_part, take_part
-
-SPARSE_FRACTION = 16
-"""A JumpReLU step is taken pair by pair where at most one in so many pairs fires or nearly does."""
 
 Inlier = Callable[[Site, Tensor], Tensor]
 """Which rows of a site's activations `[token, width]` are no outliers."""
@@ -60,40 +46,6 @@ class SiteBatch(Protocol):
     def values(self) -> Mapping[Site, Tensor]:
         """`[token, width]` for each site."""
         ...
-
-
-class Rows(NamedTuple):
-    """The rows of a batch that count, in training units.
-
-    Attributes:
-        x: Input.
-        y: Target.
-        n: Rows that count in all processes' parts of the batch.
-        n_outliers: Rows of the batch that do not.
-        mean: Mean target of the whole batch.
-    """
-
-    x: Float[Tensor, "token read"]
-    y: Float[Tensor, "token write"]
-    n: int
-    n_outliers: int
-    mean: Float[Tensor, "write"]
-
-
-class Attempt(NamedTuple):
-    """One forward pass in training units.
-
-    Attributes:
-        output: What the dictionary writes.
-        penalty: What its sparsity adds to the loss, summed over tokens.
-        n_fired: Latents of this process that fired, summed over tokens.
-        fired: Which of them fired.
-    """
-
-    output: Float[Tensor, "token write"]
-    penalty: Float[Tensor, ""]
-    n_fired: Tensor
-    fired: Bool[Tensor, "latent"]
 
 
 class DictionaryObjective:
@@ -142,6 +94,7 @@ class DictionaryObjective:
         self._n_seen = 0
         self._lowest_score: Tensor | None = None
         self._log_threshold = self._start_thresholds()
+        self._forward = Forward(dictionary, options, processes)
         if options.unit_norm_decoder:
             self._normalise_decoder()
             dictionary.W_dec.register_post_accumulate_grad_hook(_project_gradient)
@@ -343,119 +296,26 @@ class DictionaryObjective:
         return Rows(x, y, n, n_outliers, (sums[2:] / max(n, 1)).to(dtype))
 
     def _attempt(self, rows: Rows, step: int) -> Attempt:
-        dictionary, x = self.dictionary, rows.x
-        sparsity = dictionary.config.sparsity
+        sparsity = self.config.sparsity
         unit = summed_error_unit(self.options.reconstruction, rows.y.shape[1])
         match sparsity:
             case TopK() | BatchTopK():
-                attempt = self._attempt_sparse(rows, step)
+                k = self.k_at(step)
+                assert k is not None
+                attempt = self._forward.sparse(rows, k)
+                self._lowest_score = attempt.lowest_score
             case ReLU():
-                attempt = self._attempt_relu(x, sparsity, unit, step)
+                weight = warmed_up(step, self.n_steps, sparsity.warmup_fraction)
+                weight *= unit * sparsity.l1_coefficient
+                attempt = self._forward.relu(rows.x, sparsity, weight)
             case JumpReLU():
-                attempt = self._attempt_jumprelu(x, sparsity, unit, step)
-        output = self._latent.total(attempt.output) + dictionary.b_dec
-        if dictionary.W_skip is not None:
-            output = output + nn.functional.linear(x, dictionary.W_skip)
-        return attempt._replace(output=output)
-
-    def _encoder_bias(self) -> Tensor:
-        """As the dictionary's own; other processes' latents pass their gradient on to `b_dec` too."""
-        dictionary = self.dictionary
-        if not dictionary.config.apply_b_dec_to_input:
-            return dictionary.b_enc
-        return dictionary.b_enc - dictionary.W_enc @ self._latent.shared(dictionary.b_dec)
-
-    def _attempt_sparse(self, rows: Rows, step: int) -> Attempt:
-        dictionary, x = self.dictionary, rows.x
-        k = self.k_at(step)
-        assert k is not None
-        norms = dictionary.score_norms().detach()
-        encoder = x, dictionary.W_enc, dictionary.encoder_bias().detach(), norms
-        coupled = isinstance(dictionary.config.sparsity, BatchTopK)
-        if coupled:
-            n_kept = rows.n * k
-            agree = agree_on_batch(self._processes.batch, n_kept)
-            selected = select_batchtopk(
-                *encoder,
-                n_kept,
-                floor=self._score_floor(),
-                agree=agree,
-                precision=self.options.encode_precision,
-            )
-        else:
-            agree = agree_on_tokens(self._latent, k)
-            selected = select_topk(*encoder, k, agree, self.options.encode_precision)
-        applied = dictionary.config.apply_b_dec_to_input
-        input_bias = self._latent.shared(dictionary.b_dec) if applied else None
-        output, values, kept = sparse_autoencode(
-            x, dictionary.W_enc, dictionary.b_enc, dictionary.W_dec, selected, input_bias
-        )
-        fires = values.detach() > 0
-        if coupled and len(values):
-            self._lowest_score = (values.detach() * norms[kept.latent]).min()
-        if coupled and self._processes.batch.size > 1:
-            lowest = x.new_tensor(torch.inf) if self._lowest_score is None else self._lowest_score
-            self._lowest_score = self._processes.batch.min_(lowest.clone())
-        fired = torch.zeros_like(self._fired)
-        fired[kept.latent[fires]] = True
-        return Attempt(output, x.new_zeros(()), fires.sum(), fired)
-
-    def _score_floor(self) -> float:
-        """A guess of what BatchTopK will not keep: well below what it kept lately."""
-        threshold = self.dictionary.threshold
-        return 0.0 if threshold is None or bool(threshold.isnan()) else 0.7 * threshold.item()
-
-    def _attempt_relu(self, x: Tensor, sparsity: ReLU, unit: float, step: int) -> Attempt:
-        dictionary = self.dictionary
-        pre = nn.functional.linear(x, dictionary.W_enc, self._encoder_bias())
-        latents = relu(pre)
-        weight = warmed_up(step, self.n_steps, sparsity.warmup_fraction) * sparsity.l1_coefficient
-        paid = l1_penalty(latents, decoder_norms(dictionary.W_dec), sparsity)
-        penalty = weight * unit * self._latent.total(paid)
-        fires = latents.detach() > 0
-        return Attempt(latents @ dictionary.W_dec, penalty, fires.sum(), fires.any(0))
-
-    def _attempt_jumprelu(self, x: Tensor, sparsity: JumpReLU, unit: float, step: int) -> Attempt:
-        dictionary = self.dictionary
-        assert self._log_threshold is not None
-        threshold = self._log_threshold.exp()
-        bandwidth = sparsity.bandwidth * sqrt(dictionary.config.d_read)
-        # The paper's loss is 1 / d_write of ours: its activations have a mean square norm of 1.
-        weight = warmed_up(step, self.n_steps, sparsity.warmup_fraction) * sparsity.l0_coefficient
-        weight *= unit * dictionary.config.d_write
-        selected = select_above(
-            x,
-            dictionary.W_enc,
-            self._encoder_bias().detach(),
-            (threshold - bandwidth / 2).detach(),
-            most=len(x) * len(threshold) // SPARSE_FRACTION,
-            precision=self.options.encode_precision,
-        )
-        if selected is not None:
-            return self._attempt_jumprelu_pairs(x, sparsity, threshold, selected, weight)
-        pre = nn.functional.linear(x, dictionary.W_enc, self._encoder_bias())
-        latents = jumprelu_trained(pre, threshold, bandwidth)
-        penalty = weight * l0_penalty(pre, threshold, bandwidth, sparsity, self._processes)
-        fires = latents.detach() > 0
-        return Attempt(latents @ dictionary.W_dec, penalty, fires.sum(), fires.any(0))
-
-    def _attempt_jumprelu_pairs(
-        self, x: Tensor, sparsity: JumpReLU, threshold: Tensor, selected: Selected, weight: float
-    ) -> Attempt:
-        """The same of the pairs that fire or nearly do; all others have neither value nor gradient."""
-        dictionary = self.dictionary
-        bandwidth = sparsity.bandwidth * sqrt(dictionary.config.d_read)
-        applied = dictionary.config.apply_b_dec_to_input
-        input_bias = self._latent.shared(dictionary.b_dec) if applied else None
-        encoded = sparse_encode(x, dictionary.W_enc, dictionary.b_enc, selected, input_bias)
-        latent = selected.kept.latent
-        latents, steps = jumprelu_pairs(encoded.pre, threshold[latent], bandwidth)
-        penalty = weight * l0_penalty_of(steps.sum(), len(x), sparsity, self._processes)
-        output = sparse_decode(latents, dictionary.W_dec, encoded)
-        fires = latents.detach() > 0
-        fired = torch.zeros_like(self._fired)
-        fired[latent[fires]] = True
-        return Attempt(output, penalty, fires.sum(), fired)
+                assert self._log_threshold is not None
+                weight = warmed_up(step, self.n_steps, sparsity.warmup_fraction)
+                # The paper's loss is 1 / d_write of ours: its activations have a mean square norm of 1.
+                weight *= unit * self.config.d_write * sparsity.l0_coefficient
+                threshold = self._log_threshold.exp()
+                attempt = self._forward.jumprelu(rows.x, sparsity, threshold, weight)
+        return attempt._replace(output=self._forward.output(attempt.output, rows.x))
 
     def _auxiliary(self, x: Tensor, residual: Tensor) -> Tensor | None:
         options, dictionary = self.options.auxiliary, self.dictionary
@@ -465,7 +325,7 @@ class DictionaryObjective:
         if not n_dead:
             return None
         k = min(options.k or max(1, dictionary.config.d_read // 2), n_dead)
-        encoder = dictionary.W_enc, self._encoder_bias()
+        encoder = dictionary.W_enc, self._forward.encoder_bias()
         kind = self.options.reconstruction
         error = auxiliary_error(
             x, residual, encoder, dictionary.W_dec, self.dead, k, kind, self._latent
@@ -511,8 +371,6 @@ class DictionaryObjective:
         sparsity = self.dictionary.config.sparsity
         if lowest is None or threshold is None or not isinstance(sparsity, BatchTopK):
             return
-        if self._processes.batch.size > 1 and not bool(lowest.isfinite()):
-            return  # no process kept anything
         decayed = torch.lerp(lowest, threshold, sparsity.threshold_decay)
         threshold.copy_(torch.where(threshold.isnan(), lowest, decayed))
 
