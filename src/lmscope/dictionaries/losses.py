@@ -31,11 +31,10 @@ def reconstruction_error(
             `use_batch_norm_mse`), which makes each token's error depend on its batch.
         mean: The batch's mean target; absent: of the tokens that are here.
     """
+    if kind != "batch_norm":
+        summed = nnf.mse_loss(output, target, reduction="sum")
+        return summed if kind == "sum" else summed / target.shape[1]
     squared = (output - target).square()
-    if kind == "sum":
-        return squared.sum()
-    if kind == "mean":
-        return squared.sum() / target.shape[1]
     centred = target - (target.mean(dim=0) if mean is None else mean)
     norm = torch.linalg.vector_norm(centred, dim=1).clamp(min=1e-8)
     return (squared.mean(dim=1) / norm).sum()

@@ -190,9 +190,10 @@ class DictionaryObjective:
         x, y = rows.x, rows.y
         attempt = self._attempt(rows, step)
         kind = self.options.reconstruction
-        total = reconstruction_error(attempt.output, y, kind, rows.mean) + attempt.penalty
+        error = reconstruction_error(attempt.output, y, kind, rows.mean)
+        total = error + attempt.penalty
         terms = {"penalty": attempt.penalty} if attempt.penalty.requires_grad else {}
-        if (auxiliary := self._auxiliary(x, y - attempt.output.detach())) is not None:
+        if (auxiliary := self._auxiliary(x, y, attempt.output.detach())) is not None:
             total = total + auxiliary
             terms["auxiliary"] = auxiliary
         self._fired |= attempt.fired
@@ -204,7 +205,7 @@ class DictionaryObjective:
             float(len(x)),
             {
                 **{key: value.detach() / n_here for key, value in sums.items()},
-                **self._measures(attempt, rows, step),
+                **self._measures(self._squared(error, attempt, y), attempt, rows, step),
                 "outlier_fraction": torch.tensor(rows.n_outliers / (rows.n + rows.n_outliers)),
             },
         )
@@ -317,7 +318,7 @@ class DictionaryObjective:
                 attempt = self._forward.jumprelu(rows.x, sparsity, threshold, weight)
         return attempt._replace(output=self._forward.output(attempt.output, rows.x))
 
-    def _auxiliary(self, x: Tensor, residual: Tensor) -> Tensor | None:
+    def _auxiliary(self, x: Tensor, y: Tensor, output: Tensor) -> Tensor | None:
         options, dictionary = self.options.auxiliary, self.dictionary
         if options is None:
             return None
@@ -328,13 +329,24 @@ class DictionaryObjective:
         encoder = dictionary.W_enc, self._forward.encoder_bias()
         kind = self.options.reconstruction
         error = auxiliary_error(
-            x, residual, encoder, dictionary.W_dec, self.dead, k, kind, self._latent
+            x, y - output, encoder, dictionary.W_dec, self.dead, k, kind, self._latent
         )
         return options.coefficient * error
 
-    def _measures(self, attempt: Attempt, rows: Rows, step: int) -> dict[str, Tensor]:
-        target, output = rows.y, attempt.output.detach()
-        squared_error = (output - target).square().sum()
+    def _squared(self, error: Tensor, attempt: Attempt, y: Tensor) -> Tensor:
+        """The summed squared error, from the loss where that says it."""
+        match self.options.reconstruction:
+            case "sum":
+                return error.detach()
+            case "mean":
+                return error.detach() * y.shape[1]
+            case "batch_norm":
+                return nn.functional.mse_loss(attempt.output.detach(), y, reduction="sum")
+
+    def _measures(
+        self, squared_error: Tensor, attempt: Attempt, rows: Rows, step: int
+    ) -> dict[str, Tensor]:
+        target = rows.y
         variation = (target - rows.mean).square().sum()
         error_all, variation_all = self._processes.data.sum_(
             torch.stack([squared_error, variation])
