@@ -8,12 +8,14 @@ from lmscope.core.site import Site
 from lmscope.dictionaries.config import (
     AuxK,
     BatchTopK,
+    DictionaryConfig,
     JumpReLU,
     KAnnealing,
     ObjectiveConfig,
     ReLU,
     TopK,
 )
+from lmscope.dictionaries.dictionary import Dictionary
 from lmscope.dictionaries.losses import reconstruction_error
 from lmscope.dictionaries.objective import DictionaryObjective
 from lmscope.training.objective import Objective
@@ -336,3 +338,34 @@ def test_sites_that_are_absent_are_named(make_config):
         DictionaryObjective.start(
             config, ObjectiveConfig(), {READ: CALIBRATION[READ]}, n_steps=1, seed=0
         )
+
+
+@pytest.mark.parametrize("sparsity", [JumpReLU(), JumpReLU(target_l0=3.0)], ids=["l0", "target"])
+def test_jumprelu_pair_by_pair_equals_the_dense_step(monkeypatch, sparsity):
+    """With a fraction of 1 every step is sparse, with a huge one every step is dense."""
+    found = []
+    for fraction in (1, 10**9):
+        monkeypatch.setattr("lmscope.dictionaries.forward.SPARSE_FRACTION", fraction)
+        generator = torch.Generator().manual_seed(3)
+        config = DictionaryConfig(
+            reads=("resid_post@0",),
+            writes=("resid_post@0",),
+            d_read=6,
+            d_write=6,
+            n_latents=20,
+            sparsity=sparsity,
+            apply_b_dec_to_input=True,
+        )
+        dictionary = Dictionary(config).double()
+        with torch.no_grad():
+            for p in dictionary.parameters():
+                p.copy_(torch.randn(p.shape, generator=generator, dtype=torch.float64))
+        objective = DictionaryObjective(dictionary, ObjectiveConfig(), n_steps=10, name="one")
+        x = torch.randn(50, 6, generator=generator, dtype=torch.float64)
+        batch = Batch({Site("resid_post", 0): x})
+        loss = objective.loss(batch, 5)
+        loss.sum.backward()
+        grads = [p.grad for g in objective.parameter_groups() for p in g.parameters.values()]
+        found.append([loss.sum.detach(), loss.terms["l0"], *grads])
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other)

@@ -19,7 +19,12 @@ from lmscope.dictionaries.products import (
     sparse_decode,
     sparse_encode,
 )
-from lmscope.dictionaries.selection import select_above, select_batchtopk, select_topk
+from lmscope.dictionaries.selection import (
+    EncodePrecision,
+    select_above,
+    select_batchtopk,
+    select_topk,
+)
 from lmscope.dictionaries.sparsity import jumprelu_pairs, jumprelu_trained, relu
 
 SPARSE_FRACTION = 16
@@ -77,6 +82,7 @@ class Forward:
         self.dictionary = dictionary
         self.options = options
         self._processes, self._latent = processes, processes.latent
+        self._precision: EncodePrecision = _precision(options, dictionary.W_enc)
 
     def output(self, decoded: Tensor, x: Tensor) -> Tensor:
         """What the dictionary writes: the decoded latents of all processes, bias and linear path."""
@@ -107,11 +113,11 @@ class Forward:
                 n_kept,
                 floor=self._score_floor(),
                 agree=agree,
-                precision=self.options.encode_precision,
+                precision=self._precision,
             )
         else:
             agree = agree_on_tokens(self._latent, k)
-            selected = select_topk(*encoder, k, agree, self.options.encode_precision)
+            selected = select_topk(*encoder, k, agree, self._precision)
         applied = dictionary.config.apply_b_dec_to_input
         input_bias = self._latent.shared(dictionary.b_dec) if applied else None
         output, values, kept = sparse_autoencode(
@@ -166,7 +172,7 @@ class Forward:
             self.encoder_bias().detach(),
             (threshold - bandwidth / 2).detach(),
             most=len(x) * len(threshold) // SPARSE_FRACTION,
-            precision=self.options.encode_precision,
+            precision=self._precision,
         )
         if self._processes.batch.any(selected is None):
             selected = None
@@ -193,3 +199,12 @@ class Forward:
         output = sparse_decode(latents, dictionary.W_dec, encoded)
         fires = latents.detach() > 0
         return Attempt(output, penalty, fires.sum(), self._fired(latent[fires]))
+
+
+def _precision(options: ObjectiveConfig, weight: Tensor) -> EncodePrecision:
+    """The precision of the dense product, `auto` settled for this processor."""
+    if options.encode_precision != "auto":
+        return options.encode_precision
+    is_float = weight.device.type == "cpu" and weight.dtype == torch.float32
+    # Public in all but name: torch itself chooses its kernels by it.
+    return "bf16" if is_float and torch.cpu._is_avx512_bf16_supported() else "fp32"
