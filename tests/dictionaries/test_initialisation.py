@@ -36,13 +36,20 @@ def test_decoder_rows_have_the_norm_that_was_asked_for(make_config, n_latents, c
 def test_the_encoder_of_an_sae_starts_as_its_decoder(make_config):
     sae = start(make_config(TopK(k=2)))
     assert torch.equal(sae.W_enc, sae.W_dec)
-    assert not sae.b_enc.any()
     assert not torch.equal(
         *[
             getattr(start(make_config(TopK(k=2)), encoder="independent"), w)
             for w in ("W_enc", "W_dec")
         ]
     )
+
+
+def test_the_mean_input_excites_no_latent_at_the_start(make_config):
+    for config in (make_config(TopK(k=2)), make_config(TopK(k=2), apply_b_dec_to_input=True)):
+        pre = start(config).pre_activations(Statistics().mean)
+        torch.testing.assert_close(pre, torch.zeros_like(pre), atol=1e-5, rtol=0)
+    assert not start(make_config(TopK(k=2)), b_enc="zero").b_enc.any()
+    assert not start(make_config(TopK(k=2), apply_b_dec_to_input=True)).b_enc.any()
 
 
 def test_the_encoder_of_a_transcoder_is_drawn_alone(make_config):

@@ -158,6 +158,9 @@ class Initialisation(Config):
     b_dec: Literal["mean", "zero"] = "mean"
     """`mean`: the mean activation of the written site (bricken2023monosemanticity). `zero`: the paper's.
     From zero, and without `apply_b_dec_to_input`, a large mean keeps many latents from ever firing."""
+    b_enc: Literal["centred", "zero"] = "centred"
+    """`centred`: the mean activation of the read site gives every latent a pre-activation of 0, where
+    `b_dec` is not taken from the input. `zero`: the paper's; the mean then decides which latents fire."""
 
 
 class AuxK(Config):

@@ -64,6 +64,9 @@ def initialise(
             dictionary.W_enc.copy_(dictionary.W_dec)
         else:
             dictionary.W_enc.copy_(_rows(config.n_latents, config.d_read, norm, generator))
+        if options.b_enc == "centred" and not config.apply_b_dec_to_input:
+            mean = read.mean.to(dictionary.b_enc) * dictionary.scale_in
+            dictionary.b_enc.copy_(-(dictionary.W_enc @ mean))
         if options.b_dec == "mean":
             dictionary.b_dec.copy_(write.mean * dictionary.scale_out.to(write.mean.device))
     return dictionary
