@@ -36,11 +36,11 @@ def initialise(
     """A new dictionary (he2024llamascope, section 3).
 
     Decoder rows are Kaiming-uniform, set to one norm; the encoder equals the decoder, or for
-    transcoders is drawn in the same way; `b_enc` is 0. Scales give a mean activation the norm
-    sqrt(width).
+    transcoders is drawn in the same way. Scales give a mean activation the norm sqrt(width).
 
     Differs: `b_dec` starts at the mean activation, where the paper starts from 0. On SmolLM2 at
-    `resid_post@14` that, with `b_dec` taken from the input, leaves hardly a latent dead.
+    `resid_post@14` that, with `b_dec` taken from the input, leaves hardly a latent dead. Where it is
+    not taken from the input, `b_enc` starts so that the mean input excites no latent, instead of at 0.
 
     Args:
         config: What it is.
