@@ -8,7 +8,7 @@ from lmscope.dictionaries.products import (
     decode_rows,
     linear,
     sparse_autoencode,
-    step_memory_bytes,
+    step_buffer_bytes,
 )
 from lmscope.dictionaries.selection import select_batchtopk, select_topk
 from lmscope.dictionaries.sparsity import batchtopk, topk
@@ -165,10 +165,10 @@ def test_products_of_pairs_equal_loops(dtype):
     assert dot_pairs(rows, columns, none, by_latent(none, 5)).shape == (0,)
 
 
-def test_step_memory_counts_weights_gradients_and_moments():
+def test_the_buffers_of_a_step_grow_with_latents_tokens_and_pairs():
     sizes = {"n_tokens": 64, "n_latents": 1000, "d_read": 10, "d_write": 20, "k": 4}
-    parameters = 1000 * 31 + 20
-    found = step_memory_bytes(**sizes)
-    assert found > 4 * 4 * parameters
-    wider = step_memory_bytes(**{**sizes, "n_latents": 2000})
-    assert wider - found == 4 * 4 * 31_000 + 4 * 10_000 + 8 * 64 * 1000
+    found = step_buffer_bytes(**sizes)
+    wider = step_buffer_bytes(**{**sizes, "n_latents": 2000})
+    assert wider - found == 4 * 10_000 + 8 * 64 * 1000
+    denser = step_buffer_bytes(**{**sizes, "k": 5})
+    assert denser - found == 64 * 52

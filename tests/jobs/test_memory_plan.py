@@ -79,14 +79,14 @@ def test_gradients_are_as_large_as_the_parameters_and_moments_twice():
 
 
 def test_the_buffers_of_a_step_are_those_of_one_dictionary():
-    # 128 tokens x 64 latents x 4 bytes = 32,768, twice; 128 x 4 pairs of 40 bytes; six arrays of
-    # input and output: 6 x 128 x 64 x 4.
-    rows = 6 * 128 * 64 * 4
-    assert step_bytes(config(), 128) == 2 * 32_768 + 128 * 4 * 40 + rows
+    # Of 128 tokens, 64 latents and a width of 32: the scaled encoder 4 x 64 x 32, scores and their
+    # maxima 8 x 128 x 64, pairs of 52 bytes, and 2 + 5 rows of 4 x 128 x 32 bytes.
+    fixed = 8_192 + 65_536 + 7 * 16_384
+    assert step_bytes(config(), 128) == fixed + 128 * 4 * 52
     # Annealed k starts at d_read = 32.
-    annealed = config(sparsity=TopK(k=4))
-    assert step_bytes(annealed, 128) == 2 * 32_768 + 128 * 32 * 40 + rows
-    assert step_bytes(config(sparsity=ReLU()), 128) == 5 * 32_768 + rows
+    assert step_bytes(config(sparsity=TopK(k=4)), 128) == fixed + 128 * 32 * 52
+    # Dense: five arrays of 4 x 128 x 64, six of input and output.
+    assert step_bytes(config(sparsity=ReLU()), 128) == 5 * 32_768 + 6 * 128 * 64 * 4
     one, both = (_memory_model().of([config(f"mlp_out@{i}") for i in range(n)]) for n in (1, 2))
     assert one.step == both.step == step_bytes(config(), 64)
 

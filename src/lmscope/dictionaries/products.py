@@ -14,7 +14,7 @@ No gradient of shape [token, latent] is ever formed, so a step costs about one d
 place of six. Values and gradients equal dense autograd's up to rounding. Sums run in a fixed order:
 on a CPU equal inputs and thread counts give equal bits.
 
-Memory in float32, beside the batch itself (`step_memory_bytes`): a latent costs 16 bytes for each
+Memory in float32, beside the batch itself: a latent costs 16 bytes for each
 number that it has in encoder and decoder (weight, gradient, two moments of Adam), and 4 more for each
 in the encoder while latents are chosen; a token costs 52 bytes for each latent that it keeps, and
 20 for each number that it reads or writes. Pre-activations exist for one chunk of tokens at a time.
@@ -118,7 +118,7 @@ def chunk_tokens(n_tokens: int, device: torch.device) -> int:
     return CHUNK_TOKENS * max(1, torch.get_num_threads() // 2)
 
 
-def step_memory_bytes(
+def step_buffer_bytes(
     *,
     n_tokens: int,
     n_latents: int,
@@ -127,7 +127,9 @@ def step_memory_bytes(
     k: int,
     device: torch.device | None = None,
 ) -> int:
-    """The most memory that a float32 training step of one TopK dictionary holds, an upper estimate.
+    """What a float32 training step of one k-sparse dictionary holds at most, as an estimate from above.
+
+    Weights, gradients and moments are not in it: they are 16 bytes a parameter.
 
     Args:
         n_tokens: Tokens of a micro-batch.
@@ -137,16 +139,11 @@ def step_memory_bytes(
         k: Most latents that a token keeps, the largest of an annealing.
         device: Where it trains; absent: a CPU.
     """
-    parameters = n_latents * (d_read + d_write + 1) + d_write
     chunk = min(n_tokens, chunk_tokens(n_tokens, device or torch.device("cpu")))
-    # The pre-activations of a chunk, and as much again for maxima, candidates and their places.
+    # The encoder times the decoder norms; the pre-activations of a chunk, and as much again for maxima,
+    # candidates and their places.
     choice = 4 * n_latents * d_read + 8 * chunk * n_latents
-    return (
-        4 * 4 * parameters
-        + choice
-        + n_tokens * k * PAIR_BYTES
-        + 4 * n_tokens * (2 * d_read + 5 * d_write)
-    )
+    return choice + n_tokens * k * PAIR_BYTES + 4 * n_tokens * (2 * d_read + 5 * d_write)
 
 
 def linear(

@@ -14,6 +14,7 @@ from lmscope.activations.memory import memory_bytes
 from lmscope.core.mesh import SINGLE, Mesh
 from lmscope.core.site import Site
 from lmscope.dictionaries.config import BatchTopK, DictionaryConfig, TopK
+from lmscope.dictionaries.products import step_buffer_bytes
 from lmscope.jobs.choices import EvaluationChoice
 from lmscope.models.language_model import LanguageModel
 from lmscope.models.skeleton import block_weights, weight_bytes
@@ -25,8 +26,6 @@ RUNTIME: Final = 600 * 2**20
 """Python, torch and what the device itself keeps."""
 FREE_FRACTION: Final = {"cuda": 0.92, "cpu": 0.75, "mps": 0.6}
 """How much of what there is a training takes when nothing is said."""
-_PAIR: Final = 40
-"""Bytes of one kept (token, latent) pair: places of both orders, value, gradient, score."""
 _CGROUPS: Final = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 
 
@@ -192,17 +191,24 @@ def held_parameters(configs: Sequence[DictionaryConfig], mesh: Mesh) -> int:
 def step_bytes(config: DictionaryConfig, batch_tokens: int, latent: int = 1) -> int:
     """Buffers of one training step of one dictionary, at most.
 
-    Sparse kinds hold the pre-activations and their scores once, and the kept pairs, which annealing
-    starts at d_read a token. Dense kinds hold five arrays of [token, latent].
+    Sparse kinds hold what `products.step_buffer_bytes` says, on a device that encodes a batch at once;
+    annealing starts at d_read latents a token. Dense kinds hold five arrays of [token, latent].
     """
-    dense = batch_tokens * -(-config.n_latents // latent) * FLOAT
-    rows = 6 * batch_tokens * (config.d_read + config.d_write) * FLOAT
+    n_latents = -(-config.n_latents // latent)
     sparsity = config.sparsity
     if not isinstance(sparsity, TopK | BatchTopK):
-        return 5 * dense + rows
+        rows = 6 * batch_tokens * (config.d_read + config.d_write) * FLOAT
+        return 5 * batch_tokens * n_latents * FLOAT + rows
     annealed = sparsity.annealing.style != "off" and sparsity.annealing.fraction > 0
     kept = max(sparsity.k, config.d_read) if annealed else sparsity.k
-    return 2 * dense + batch_tokens * min(kept, config.n_latents) * _PAIR + rows
+    return step_buffer_bytes(
+        n_tokens=batch_tokens,
+        n_latents=n_latents,
+        d_read=config.d_read,
+        d_write=config.d_write,
+        k=min(kept, config.n_latents),
+        device=torch.device("cuda"),
+    )
 
 
 def available_bytes(device: torch.device) -> int:
