@@ -1,0 +1,1 @@
+"""What every latent of a dictionary means, with the evidence for it."""

@@ -1,0 +1,1 @@
+"""An atlas in the formats of other tools."""

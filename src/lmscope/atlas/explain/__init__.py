@@ -1,0 +1,1 @@
+"""Labels of latents, and scores that say how far each can be trusted."""
