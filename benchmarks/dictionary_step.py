@@ -232,6 +232,7 @@ def measure(asked: argparse.Namespace) -> dict[str, Any]:
     own = {
         "lmscope": Lmscope(tensors, asked.k, "fp32"),
         "lmscope bf16 encode": Lmscope(tensors, asked.k, "bf16"),
+        "lmscope int8 encode": Lmscope(tensors, asked.k, "int8"),
         "dense autograd": DenseAutograd(tensors, asked.k),
     }
     with tempfile.TemporaryDirectory() as folder:

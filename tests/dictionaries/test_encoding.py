@@ -4,8 +4,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lmscope.dictionaries import products
+from lmscope.dictionaries.coarse import Bfloat16Encoder, Int8Encoder, coarse_encoder
 from lmscope.dictionaries.encoding import Encoder
 from lmscope.dictionaries.selection import select_above, select_batchtopk, select_topk
+
+COARSE = st.sampled_from(["bf16", "int8"])
 
 
 def problem(seed, n_tokens=60, d=48, n_latents=600):
@@ -30,18 +33,18 @@ def kept(selected):
 
 
 @settings(max_examples=10, deadline=None)
-@given(st.integers(0, 2**31), st.sampled_from([1, 4, 20, 300]))
-def test_a_coarse_product_changes_no_choice_of_topk(seed, k):
+@given(st.integers(0, 2**31), st.sampled_from([1, 4, 20, 300]), COARSE)
+def test_a_coarse_product_changes_no_choice_of_topk(seed, k, precision):
     fine = select_topk(*problem(seed), k)
-    coarse = select_topk(*problem(seed), k, precision="bf16")
+    coarse = select_topk(*problem(seed), k, precision=precision)
     assert kept(fine) == kept(coarse)
 
 
 @settings(max_examples=10, deadline=None)
-@given(st.integers(0, 2**31), st.sampled_from([0.0, 3.0, 1e6]))
-def test_a_coarse_product_changes_no_choice_of_batchtopk(seed, floor):
+@given(st.integers(0, 2**31), st.sampled_from([0.0, 3.0, 1e6]), COARSE)
+def test_a_coarse_product_changes_no_choice_of_batchtopk(seed, floor, precision):
     fine = select_batchtopk(*problem(seed), 400, floor=floor)
-    coarse = select_batchtopk(*problem(seed), 400, floor=floor, precision="bf16")
+    coarse = select_batchtopk(*problem(seed), 400, floor=floor, precision=precision)
     assert kept(fine) == kept(coarse)
 
 
@@ -50,7 +53,7 @@ def test_a_coarse_product_changes_no_choice_of_batchtopk(seed, floor):
 def test_a_coarse_product_finds_all_pairs_above_a_floor(seed):
     x, weight, bias, floor = problem(seed)
     over = x.double() @ weight.double().T + bias.double() - 10 * floor.double()
-    for precision in ("fp32", "bf16"):
+    for precision in ("fp32", "bf16", "int8"):
         found = select_above(x, weight, bias, 10 * floor, most=10**9, precision=precision)
         mask = torch.zeros_like(over, dtype=torch.bool)
         mask[found.kept.token, found.kept.latent] = True
@@ -59,17 +62,70 @@ def test_a_coarse_product_finds_all_pairs_above_a_floor(seed):
 
 
 @settings(max_examples=10, deadline=None)
-@given(st.integers(0, 2**31))
-def test_the_error_stays_within_its_bound(seed):
+@given(st.integers(0, 2**31), COARSE)
+def test_the_error_stays_within_its_bound(seed, precision):
     x, weight, bias, _ = problem(seed)
-    coarse = Encoder(weight, bias, x, "bf16")._coarse
+    coarse = coarse_encoder(weight, bias, x, precision)
     scores = coarse.scores(x).double()
     exact = x.double() @ weight.double().T + bias.double()
-    stored = scores.abs() * torch.finfo(torch.bfloat16).eps
-    assert ((scores - exact).abs() <= coarse.error(x).double() + stored).all()
+    assert (
+        (scores - exact).abs() <= coarse.error(x).double() + scores.abs() * coarse.rounding
+    ).all()
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def even_problem(seed=0, n_tokens=64, d=256, n_latents=2048):
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.randn(n_tokens, d, generator=generator) + 3 * torch.randn(d, generator=generator)
+    weight = torch.randn(n_latents, d, generator=generator)
+    return x, weight, torch.randn(n_latents, generator=generator)
+
+
+def test_int8_codes_serve_even_rows():
+    x, weight, bias = even_problem()
+    coarse = coarse_encoder(weight, bias, x, "int8")
+    assert isinstance(coarse, Int8Encoder)
+    scores = coarse.scores(x)
+    off = (scores - (x @ weight.T + bias)).abs()
+    # Coarse, and yet finer than a fiftieth of what the scores differ by.
+    assert 1e-3 < (off.mean() / scores.std()).item() < 0.02
+
+
+def test_a_token_with_one_huge_number_is_computed_in_float32():
+    """In int8 all its other numbers would be zero, and a latent that reads them would be missed."""
+    x, weight, bias = even_problem()
+    x[5, 7] = 1e3
+    weight[:, 7] *= 0.1
+    weight[100] = 4 * x[5]
+    weight[100, 7] = 0.0
+    coarse = coarse_encoder(weight, bias, x, "int8")
+    assert isinstance(coarse, Int8Encoder)
+    exact = x[5] @ weight.T + bias
+    assert torch.allclose(coarse.scores(x)[5], exact, rtol=1e-4, atol=0.1)
+    found = Encoder(weight, bias, x, "int8").largest(x, 3)
+    expected = Encoder(weight, bias, x, "fp32").largest(x, 3)
+    assert torch.equal(found.columns.sort().values, expected.columns.sort().values)
+
+
+def test_uneven_weights_or_many_uneven_tokens_are_left_to_bfloat16():
+    x, weight, bias = even_problem()
+    uneven = weight.clone()
+    uneven[3] = torch.eye(len(weight[3]))[9]
+    assert isinstance(coarse_encoder(uneven, bias, x, "int8"), Bfloat16Encoder)
+    x[:20, 7] = 1e5
+    assert isinstance(coarse_encoder(weight, bias, x, "int8"), Bfloat16Encoder)
+
+
+def test_rows_of_zeros_have_scores_too():
+    x, weight, bias = even_problem()
+    weight[4] = 0.0
+    x[:] = x[0]
+    coarse = coarse_encoder(weight, bias, x, "int8")
+    assert isinstance(coarse, Int8Encoder)
+    exact = x.double() @ weight.double().T + bias
+    assert ((coarse.scores(x) - exact).abs() <= coarse.error(x)).all()
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "int8"])
 def test_chunks_change_nothing(precision, monkeypatch):
     x, weight, bias, norms = problem(3)
     whole = select_topk(x, weight, bias, norms, 5, precision=precision)
@@ -88,7 +144,7 @@ def test_too_many_pairs_above_a_floor_are_not_listed():
     assert len(select_above(x, weight, bias, zeros, most=n_above).pre) == n_above
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "int8"])
 def test_no_tokens_keep_nothing(precision):
     x, weight, bias, norms = problem(5)
     assert not len(select_topk(x[:0], weight, bias, norms, 5, precision=precision).pre)

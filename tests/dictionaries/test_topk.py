@@ -3,6 +3,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lmscope.dictionaries import topk
 from lmscope.dictionaries.topk import block_size, largest, survivors
 
 SEEDS = st.integers(0, 2**31)
@@ -36,9 +37,9 @@ def test_largest_of_real_sizes(n_columns, k):
 
 
 def test_blocks_are_used_where_few_are_kept():
-    assert block_size(4608, 32) == 16
-    assert block_size(24576, 50) == 16
-    assert block_size(4608, 576) == 1
+    assert block_size(4608, 32) == 32
+    assert block_size(24576, 50) == 64
+    assert block_size(4608, 576) == 2
     assert block_size(10, 10) == 1
 
 
@@ -59,3 +60,20 @@ def test_infinite_scores_are_the_largest():
     columns = largest(scores, 3).columns
     assert 7 in columns[0].tolist()
     assert 300 not in columns[1].tolist()
+
+
+def test_threads_change_nothing(monkeypatch):
+    scores = random(2, 40, 700)
+    alone = largest(scores, 5)
+    monkeypatch.setattr(topk, "SLICE_SCORES", 1)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
+    shared = largest(scores, 5)
+    assert torch.equal(shared.columns, alone.columns)
+    assert torch.equal(shared.values, alone.values)
+
+
+def test_scores_that_are_not_numbers_end_in_no_crash():
+    """The loss of such a step is not a number either, and says so."""
+    scores = random(3, 4, 400)
+    scores[1] = torch.nan
+    assert largest(scores, 3).columns.shape == (4, 3)

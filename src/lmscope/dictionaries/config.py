@@ -184,6 +184,7 @@ class ObjectiveConfig(Config):
     """Whether decoder rows are held at norm 1; their gradient then has no part along them."""
     dead_after_tokens: Count = 100_000
     """A latent that did not fire on so many tokens counts as dead."""
-    encode_precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """Of the dense product that finds the latents to keep. `bf16` keeps the same latents with the same
-    values: float32 decides among the candidates it finds. `auto`: that on CPUs that compute in it."""
+    encode_precision: Literal["auto", "fp32", "bf16", "int8"] = "auto"
+    """Of the dense product that finds the latents to keep. `bf16` and `int8` keep the same latents with
+    the same values: float32 decides among the candidates they find. `auto`: `int8` on CPUs that compute
+    in it."""

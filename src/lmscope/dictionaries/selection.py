@@ -10,20 +10,17 @@ the best of all. Offering at least as many as could be kept in all makes the cho
 """
 
 from collections.abc import Callable
-from typing import Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lmscope.dictionaries.encoding import Encoder
+from lmscope.dictionaries.encoding import EncodePrecision, Encoder
 from lmscope.dictionaries.pairs import keep_pairs, keep_places, keep_rows
 from lmscope.dictionaries.products import Selected
 
 Agree = Callable[[Tensor], Tensor]
 """From the scores of this process's candidates to which of them are kept, a mask of equal shape."""
-
-EncodePrecision = Literal["fp32", "bf16"]
 
 SMALLEST_NORM = 1e-18
 """Norms below it count as it, so that a score still tells the pre-activation of a row that is zero."""
@@ -48,8 +45,8 @@ def select_topk(
         norms: Norms of the decoder rows; a score is ReLU(pre) * norm.
         k: Kept of each token, over all processes.
         agree: Consent over `[token, candidate]`; absent: these latents are all there are.
-        precision: Of the dense product. The choice and the values are those of float32 with `bf16` too:
-            it finds the candidates, and float32 chooses.
+        precision: Of the dense product. The choice and the values are those of float32 with `bf16` and
+            `int8` too: they find the candidates, and float32 chooses.
     """
     encoder, norms = _by_score(W_enc, b_enc, norms, x, precision)
     scores, latents = encoder.largest(x, min(k, len(W_enc)))
