@@ -120,3 +120,13 @@ def test_weights_that_do_not_fit_are_refused(make_dictionary, make_config, chang
     tensors = {name: t for name, t in tensors.items() if t is not None}
     with pytest.raises(ArtifactError, match=message):
         Dictionary.from_tensors(make_config(TopK(k=2)), tensors)
+
+
+def test_a_notebook_shows_what_a_dictionary_is(make_dictionary):
+    html = make_dictionary(TopK(k=3), d_write=4, model="<b>tiny</b>")._repr_html_()
+    assert "transcoder" in html
+    assert "topk 3" in html
+    assert "&lt;b&gt;tiny" in html
+    assert "<b>" not in html
+    assert "<script" not in html
+    assert "http" not in html

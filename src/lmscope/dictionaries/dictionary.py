@@ -17,6 +17,7 @@ from lmscope.dictionaries.config import BatchTopK, DictionaryConfig, JumpReLU, T
 from lmscope.dictionaries.folding import Weights, decoder_norms, fold
 from lmscope.dictionaries.products import decode_rows, linear
 from lmscope.dictionaries.sparsity import SparseLatents, encode, sparse, topk_sparse
+from lmscope.display.tables import Table
 
 
 class Dictionary(nn.Module):
@@ -303,6 +304,29 @@ class Dictionary(nn.Module):
             f"{config.reads[0]} -> {config.writes[0]}" if config.is_transcoder else config.reads[0]
         )
         return f"{where}, {config.n_latents} latents, {config.sparsity.kind}"
+
+    def _repr_html_(self) -> str:
+        """A table of what it is, for notebooks: static, and read without running the dictionary."""
+        config, n_numbers = self.config, sum(p.numel() for p in self.parameters())
+        kind, *options = config.sparsity.to_mapping().values()
+        numbers = [f"{v:g}" for v in options if isinstance(v, int | float) and v is not True]
+        sparsity = " ".join([str(kind), *numbers])
+        units = "raw" if config.normalisation == "none" else "training units until it is folded"
+        rows: list[tuple[str, str | int | None]] = [
+            ("kind", "transcoder" if config.is_transcoder else "SAE"),
+            ("model", config.model),
+            ("reads", f"{config.read_site}, {config.d_read} coordinates"),
+            ("writes", f"{config.write_site}, {config.d_write} coordinates"),
+            ("latents", config.n_latents),
+            ("sparsity", sparsity),
+            ("activations", units),
+            ("parameters", n_numbers),
+            (
+                "dtype, device",
+                f"{str(self.W_enc.dtype).removeprefix('torch.')}, {self.W_enc.device}",
+            ),
+        ]
+        return Table(("", "dictionary"), tuple(rows), alignment=("left", "left"))._repr_html_()
 
     def _scaled(self, x: Tensor) -> Tensor:
         return x.to(self.W_enc.dtype) * self.scale_in
