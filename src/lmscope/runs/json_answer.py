@@ -1,0 +1,99 @@
+"""JSON in the words of a language model: found, mended where that is safe, and checked."""
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any, Final, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+A = TypeVar("A", bound="Answer")
+
+_FENCE: Final = re.compile(r"```[\w-]*\s*\n(.*?)```", re.DOTALL)
+_TRAILING_COMMA: Final = re.compile(r'("(?:\\.|[^"\\])*")|,(?=\s*[}\]])', re.DOTALL)
+_MOST_BEGINNINGS: Final = 100
+"""Opening braces that are tried, so that an answer of braces costs no time."""
+
+
+class Answer(BaseModel):
+    """The form of an answer; every field is asked for, further ones are ignored."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True)
+
+
+def schema_of(form: type[Answer]) -> dict[str, Any]:
+    """The JSON schema of a form, as strict servers want it: no further fields, none left out."""
+    return _strict(form.model_json_schema())
+
+
+def read_answer(text: str, form: type[A]) -> A:
+    """The answer that a text holds.
+
+    JSON may stand alone, in a fenced block, or between other words; a comma too many before a
+    closing bracket is taken out. What a model thinks aloud before `</think>` is left out.
+
+    Args:
+        text: What the model wrote.
+        form: Class of the answer.
+
+    Raises:
+        ValueError: No part of it is a JSON object of this form; the text says what is wrong.
+    """
+    problem = "It holds no JSON object."
+    for values in _objects(text.rpartition("</think>")[2]):
+        try:
+            return form.model_validate(values)
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_context=False)[0]
+            where = ".".join(str(part) for part in first["loc"]) or "the object"
+            problem = f"'{where}': {first['msg']}."
+    raise ValueError(problem)
+
+
+def _objects(text: str) -> Iterator[dict[str, Any]]:
+    """JSON objects in the text, the likeliest first: all of it, fenced blocks, whatever parses."""
+    for candidate in (text, *reversed(_FENCE.findall(text))):
+        for mended in (candidate, _TRAILING_COMMA.sub(_keep_strings, candidate)):
+            try:
+                values = json.loads(mended)
+            except (ValueError, RecursionError):
+                continue
+            if isinstance(values, dict):
+                yield values
+                break
+    yield from reversed(_embedded(_TRAILING_COMMA.sub(_keep_strings, text)))
+
+
+def _embedded(text: str) -> list[dict[str, Any]]:
+    found, place, decoder = [], text.find("{"), json.JSONDecoder()
+    for _ in range(_MOST_BEGINNINGS):
+        if place < 0:
+            break
+        try:
+            values, end = decoder.raw_decode(text, place)
+        except (ValueError, RecursionError):
+            end = place + 1
+        else:
+            found.append(values)
+        place = text.find("{", end)
+    return found
+
+
+def _keep_strings(match: re.Match[str]) -> str:
+    return match[1] or ""
+
+
+def _strict(schema: Any) -> Any:
+    if isinstance(schema, list):
+        return [_strict(part) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    # A title says nothing to the model, and a server may refuse keywords that it does not know.
+    strict = {key: _strict(value) for key, value in schema.items() if not _is_title(key, value)}
+    if strict.get("type") == "object":
+        strict |= {"additionalProperties": False, "required": sorted(strict.get("properties", {}))}
+    return strict
+
+
+def _is_title(key: str, value: Any) -> bool:
+    return key == "title" and isinstance(value, str)
