@@ -120,5 +120,13 @@ class Encoder:
         return dot_pairs(x, self.weight, pairs, groups) + self.bias[pairs.latent]
 
 
+def fastest_precision(weight: Tensor) -> EncodePrecision:
+    """The precision of the dense product that takes the least time on the processor of an encoder."""
+    is_float = weight.device.type == "cpu" and weight.dtype == torch.float32
+    # Public in all but name: torch itself chooses its kernels by it. Processors that compute in
+    # bfloat16 do so in int8 too, twice as fast.
+    return "int8" if is_float and torch.cpu._is_avx512_bf16_supported() else "fp32"
+
+
 def _chunks(x: Tensor) -> Iterator[Tensor]:
     return iter(x.split(chunk_tokens(len(x), x.device))) if len(x) else iter(())

@@ -11,7 +11,7 @@ from lmscope.core.processes import Processes
 from lmscope.dictionaries.agreement import agree_on_batch, agree_on_tokens
 from lmscope.dictionaries.config import BatchTopK, JumpReLU, ObjectiveConfig, ReLU
 from lmscope.dictionaries.dictionary import Dictionary
-from lmscope.dictionaries.encoding import EncodePrecision
+from lmscope.dictionaries.encoding import EncodePrecision, fastest_precision
 from lmscope.dictionaries.folding import decoder_norms
 from lmscope.dictionaries.losses import l0_penalty, l0_penalty_of, l1_penalty
 from lmscope.dictionaries.products import (
@@ -205,7 +205,4 @@ def _precision(options: ObjectiveConfig, weight: Tensor) -> EncodePrecision:
     """The precision of the dense product, `auto` settled for this processor."""
     if options.encode_precision != "auto":
         return options.encode_precision
-    is_float = weight.device.type == "cpu" and weight.dtype == torch.float32
-    # Public in all but name: torch itself chooses its kernels by it. Processors that compute in
-    # bfloat16 do so in int8 too, twice as fast.
-    return "int8" if is_float and torch.cpu._is_avx512_bf16_supported() else "fp32"
+    return fastest_precision(weight)
