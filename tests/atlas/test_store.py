@@ -97,7 +97,7 @@ def test_a_census_that_is_not_whole_is_not_sealed(tmp_path, meta, records):
 def test_another_census_is_not_mixed_in(tmp_path, meta, records):
     CensusWriter(tmp_path / "work.sqlite", meta).close()
     other = meta.model_copy(update={"corpus_digest": "e" * 64})
-    with pytest.raises(ArtifactError, match=r"another census \(corpus_digest was 'ccc"):
+    with pytest.raises(ArtifactError, match=r"something else \(corpus_digest was 'ccc"):
         CensusWriter(tmp_path / "work.sqlite", other)
 
 

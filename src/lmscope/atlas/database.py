@@ -1,14 +1,16 @@
 """SQLite files of an atlas: opened for one writer or any number of readers, sealed, and their errors in words."""
 
 import hashlib
+import json
 import os
 import re
 import sqlite3
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from types import TracebackType
+from typing import Any, Final
 
 from lmscope.core.errors import ArtifactError
 from lmscope.core.files import atomic_path
@@ -163,11 +165,20 @@ def _is_being_written(path: Path) -> bool:
     return len(header) == 20 and header[18:20] == b"\x02\x02"
 
 
-def seal(connection: sqlite3.Connection, target: Path | str) -> None:
+def seal(
+    connection: sqlite3.Connection,
+    target: Path | str,
+    finish: Callable[[sqlite3.Connection], None] | None = None,
+) -> Path:
     """Write what a connection sees as one file that needs no other beside it.
 
     Rows are copied in the order of their keys, so equal content gives equal bytes, however often
     the writing was interrupted.
+
+    Args:
+        connection: A working file.
+        target: The file to write.
+        finish: Adds to the copy what follows from its rows, such as an index of words.
 
     Raises:
         ArtifactError: The disk is full or the folder cannot be written.
@@ -179,8 +190,106 @@ def seal(connection: sqlite3.Connection, target: Path | str) -> None:
         copy = sqlite3.connect(temporary, isolation_level=None)
         try:
             copy.execute("PRAGMA journal_mode = DELETE")
+            if finish is not None:
+                with transaction(copy):
+                    finish(copy)
+                copy.execute("VACUUM")
         finally:
             copy.close()
+    return target
+
+
+class TableWriter:
+    """A SQLite file while a run writes it; opening the same path again goes on with what was written.
+
+    Args:
+        path: The working file. It is no artifact: sealing makes the one that is.
+        schema: Statements that make its tables, a table `meta` among them.
+        version: Of the schema.
+        key: Of the row of `meta` that says what the file is.
+        meta: What it is.
+
+    Attributes:
+        notice: A sentence for the user if the file had to be put elsewhere; else None.
+
+    Raises:
+        ArtifactError: The file cannot be written, or holds something else.
+    """
+
+    def __init__(
+        self, path: Path | str, schema: str, version: int, key: str, meta: dict[str, Any]
+    ) -> None:
+        self._file = WorkingFile(path)
+        self.notice = self._file.notice
+        self._connection = self._file.open(schema, version)
+        try:
+            self._take_meta(key, json.dumps(meta, sort_keys=True))
+        except BaseException:
+            self.close()
+            raise
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the working file; it can be opened again."""
+        self._connection.close()
+
+    def remove(self) -> None:
+        """Close and delete the working file."""
+        self.close()
+        self._file.remove()
+
+    @contextmanager
+    def _block(self) -> Iterator[None]:
+        with reported(self._file.path), transaction(self._connection):
+            yield
+
+    def _take_meta(self, key: str, wanted: str) -> None:
+        with self._block():
+            query = "SELECT value FROM meta WHERE key = ?"
+            row = self._connection.execute(query, (key,)).fetchone()
+            if row is None:
+                self._connection.execute("INSERT INTO meta VALUES (?, ?)", (key, wanted))
+        if row is not None and row[0] != wanted:
+            raise ArtifactError(
+                f"'{self._file.path}' was begun for something else ({_difference(row[0], wanted)}): "
+                "delete it, or use another run."
+            )
+
+
+def read_meta(connection: sqlite3.Connection, path: Path, key: str, what: str) -> dict[str, Any]:
+    """What a file says of itself.
+
+    Args:
+        connection: The file.
+        path: For the message.
+        key: Of the row of `meta`.
+        what: The thing that should be there, e.g. `census`.
+
+    Raises:
+        ArtifactError: It is not there.
+    """
+    with reported(path):
+        tables = "SELECT 1 FROM sqlite_schema WHERE name = 'meta'"
+        query = "SELECT value FROM meta WHERE key = ?"
+        row = connection.execute(tables).fetchone()
+        row = row and connection.execute(query, (key,)).fetchone()
+    if row is None:
+        raise ArtifactError(f"'{path}' holds no {what}: check the path, or make it anew.")
+    return json.loads(row[0])
+
+
+def _difference(found: str, wanted: str) -> str:
+    a: dict[str, Any] = json.loads(found)
+    b: dict[str, Any] = json.loads(wanted)
+    key = min(key for key in {*a, *b} if a.get(key) != b.get(key))
+    return f"{key} was {a.get(key)!r} and now is {b.get(key)!r}"
 
 
 @contextmanager

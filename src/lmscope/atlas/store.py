@@ -4,7 +4,6 @@ The working file takes blocks of records in transactions, so that a killed censu
 was. The sealed file has equal bytes for equal censuses, changes no more, and is read without locks.
 """
 
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -18,12 +17,12 @@ from lmscope.atlas import migrations
 from lmscope.atlas.codec import RecordCodec, Scalars, scalars_of
 from lmscope.atlas.config import SCHEMA_VERSION, AtlasMeta
 from lmscope.atlas.database import (
-    WorkingFile,
+    TableWriter,
     check_header,
     open_for_reading,
+    read_meta,
     reported,
     seal,
-    transaction,
 )
 from lmscope.atlas.record import LatentRecord
 from lmscope.core.errors import ArtifactError
@@ -31,6 +30,8 @@ from lmscope.core.errors import ArtifactError
 ATLAS_KIND: Final = "atlas"
 """Of its manifest."""
 ATLAS_FORMAT: Final = 1
+META_KEY: Final = "atlas"
+"""Of the row of `meta` that holds AtlasMeta."""
 CENSUS_FILE: Final = "census.sqlite"
 VECTORS_FILE: Final = "vectors.safetensors"
 VECTORS_NAME: Final = "W_dec"
@@ -64,7 +65,7 @@ CREATE INDEX latent_peak_token ON latent (peak_token);
 _SCALARS: Final = "id, n_fired, density, mean, max, n_stretches, n_documents, document_share"
 
 
-class CensusWriter:
+class CensusWriter(TableWriter):
     """Takes the records of a census, in blocks, and seals them.
 
     Opening the same path again goes on with what was written.
@@ -82,26 +83,11 @@ class CensusWriter:
 
     def __init__(self, path: Path | str, meta: AtlasMeta) -> None:
         self.meta = meta
-        self._file = WorkingFile(path)
-        self.notice = self._file.notice
         self._codec = RecordCodec(meta.context_length, meta.options.stretch)
-        self._connection = self._file.open(CENSUS_TABLES, SCHEMA_VERSION)
-        try:
-            self._take_meta()
-        except BaseException:
-            self.close()
-            raise
+        super().__init__(path, CENSUS_TABLES, SCHEMA_VERSION, META_KEY, meta.to_mapping())
 
     def __enter__(self) -> "CensusWriter":
         return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     @property
     def n_written(self) -> int:
@@ -121,7 +107,7 @@ class CensusWriter:
         Raises:
             ArtifactError: The disk is full, or a record names a latent that the dictionary has not.
         """
-        with reported(self._file.path), transaction(self._connection):
+        with self._block():
             for record in records:
                 self._write(record)
 
@@ -139,30 +125,7 @@ class CensusWriter:
                 f"The census lacks the records of {missing} of {self.meta.n_latents} latents: "
                 "resume its run before it is sealed."
             )
-        with reported(target):
-            seal(self._connection, target)
-        return Path(target)
-
-    def close(self) -> None:
-        """Close the working file; it can be opened again."""
-        self._connection.close()
-
-    def remove(self) -> None:
-        """Close and delete the working file."""
-        self.close()
-        self._file.remove()
-
-    def _take_meta(self) -> None:
-        wanted = json.dumps(self.meta.to_mapping(), sort_keys=True)
-        with reported(self._file.path), transaction(self._connection):
-            row = self._connection.execute("SELECT value FROM meta WHERE key = 'atlas'").fetchone()
-            if row is None:
-                self._connection.execute("INSERT INTO meta VALUES ('atlas', ?)", (wanted,))
-        if row is not None and row[0] != wanted:
-            raise ArtifactError(
-                f"'{self._file.path}' holds another census ({_differences(row[0], wanted)}): "
-                "delete it, or use another run."
-            )
+        return seal(self._connection, target)
 
     def _write(self, record: LatentRecord) -> None:
         if not 0 <= record.latent < self.meta.n_latents:
@@ -170,16 +133,13 @@ class CensusWriter:
                 f"A record is of latent {record.latent}, the dictionary has {self.meta.n_latents}."
             )
         execute = self._connection.execute
-        scalars = scalars_of(record)
-        if self._connection.execute(
-            "SELECT 1 FROM latent WHERE id = ?", (record.latent,)
-        ).fetchone():
-            # A scan, but only after a kill between two blocks.
+        if execute("SELECT 1 FROM latent WHERE id = ?", (record.latent,)).fetchone():
+            # This scans the table, but only after a kill between two blocks.
             execute("DELETE FROM token_latent WHERE latent = ?", (record.latent,))
         execute(
             "INSERT OR REPLACE INTO latent VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
-                *scalars,
+                *scalars_of(record),
                 record.peak_token,
                 int(record.is_dead),
                 int(record.density > self.meta.options.dense_above),
@@ -216,7 +176,8 @@ class CensusReader:
                 if check_header(connection, self.path, SCHEMA_VERSION) < SCHEMA_VERSION:
                     connection = migrations.migrated_copy(connection, self.path)
             self.connection = connection
-            self.meta = self._read_meta()
+            values = read_meta(connection, self.path, META_KEY, "census")
+            self.meta = AtlasMeta.from_mapping(values, f"'{self.path}'")
         except BaseException:
             connection.close()
             raise
@@ -287,18 +248,6 @@ class CensusReader:
             )
         return f"The record of latent {latent} is not written yet: wait until the census ends."
 
-    def _read_meta(self) -> AtlasMeta:
-        try:
-            with reported(self.path):
-                row = self.connection.execute(
-                    "SELECT value FROM meta WHERE key = 'atlas'"
-                ).fetchone()
-        except ArtifactError:
-            row = None
-        if row is None:
-            raise ArtifactError(f"'{self.path}' holds no census: check the path, or build it anew.")
-        return AtlasMeta.from_mapping(json.loads(row[0]), f"'{self.path}'")
-
 
 def write_vectors(path: Path | str, rows: Float32[np.ndarray, "latent write"]) -> None:
     """Write decoder rows as float16, for search by vector; meant for a path within a new artifact.
@@ -329,10 +278,3 @@ def read_vectors(path: Path | str) -> Float16[np.ndarray, "latent write"]:
         raise ArtifactError(f"There are no vectors at '{path}': copy the atlas again.") from None
     except (SafetensorError, OSError, KeyError) as error:
         raise ArtifactError(f"'{path}' is damaged ({error}): copy the atlas again.") from None
-
-
-def _differences(found: str, wanted: str) -> str:
-    a: dict[str, Any] = json.loads(found)
-    b: dict[str, Any] = json.loads(wanted)
-    keys = [key for key in sorted({*a, *b}) if a.get(key) != b.get(key)]
-    return f"{keys[0]} was {a.get(keys[0])!r} and now is {b.get(keys[0])!r}"
