@@ -105,7 +105,7 @@ def open_text(
     Raises:
         DataError: The text cannot be read, or a side has none.
     """
-    corpus = _open_corpus(choice, model)
+    corpus = open_corpus(choice, model)
     train, held_out = corpus.split(choice.held_out_fraction, seed)
     sides = Sides(
         as_contexts(train, choice, model, choice.max_tokens),
@@ -116,7 +116,12 @@ def open_text(
     return sides
 
 
-def _open_corpus(choice: TextChoice, model: LanguageModel) -> Corpus:
+def open_corpus(choice: TextChoice, model: LanguageModel) -> Corpus:
+    """The chosen text as whole documents, both sides together.
+
+    Raises:
+        DataError: The text cannot be found.
+    """
     if not choice.chat:
         return Corpus.load(choice.source, column=choice.column, separator=choice.separator)
     template = ChatTemplate(cast("ChatTokenizer", model.tokenizer), choice.column or "messages")
