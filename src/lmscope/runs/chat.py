@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from email.message import Message
 from email.utils import parsedate_to_datetime
 from http.client import HTTPException
 from typing import Any, Final
@@ -300,7 +301,7 @@ def _read_within(response: Any, limit: float) -> bytes:
     return b"".join(parts)
 
 
-def _asked_wait(headers: Mapping[str, str]) -> float | None:
+def _asked_wait(headers: Message) -> float | None:
     """Seconds that the server asks to wait: a number or a date; None where it says nothing."""
     for name, unit_s in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
         said = (headers.get(name) or "").strip()

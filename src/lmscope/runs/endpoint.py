@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, TypeVar
 
-from lmscope.core.errors import BudgetError, RecipeError
+from lmscope.core.errors import BudgetError, RecipeError, RunError
 from lmscope.runs.chat import AnswerError, Chat, EndpointError, Reply
 from lmscope.runs.endpoint_config import EndpointConfig
 from lmscope.runs.journal import Journal
@@ -67,7 +67,7 @@ class Endpoint:
 
     Raises:
         RecipeError: The variable that should hold the key is not set, or the key cannot be one.
-        RunError: A line of a file is damaged.
+        RunError: A file is not there, or a line of it is damaged.
     """
 
     def __init__(
@@ -84,10 +84,13 @@ class Endpoint:
         self._replies: dict[str, Reply] = {}
         self._pending = (0, 0, 0)  # calls, tokens of prompts and of answers under way
         for other in known:
-            self._learn(Journal(other).rows())
+            if not other.is_file():
+                raise RunError(f"There is no file of answers '{other}': check the path.")
+            self._learn(_rows(Journal(other)))
+        path.parent.mkdir(parents=True, exist_ok=True)
         self._journal = Journal(path)
         self._journal.keep()
-        rows = self._journal.rows()
+        rows = _rows(self._journal)
         self._learn(rows)
         self._n_calls = len(rows)
         self._n_prompt = sum(row["prompt_tokens"] for row in rows)
@@ -148,7 +151,7 @@ class Endpoint:
         ]
         problem = ""
         for _ in range(1 + self.config.retries.n_corrections):
-            reply = self._reply(self._chat.body(messages, form.__name__, schema))
+            reply = self._reply(self._chat.body(messages, form.__name__.strip("_"), schema))
             try:
                 answer = read_answer(reply.content, form)
                 problem = check(answer)
@@ -253,13 +256,23 @@ class Endpoint:
         ):
             if cap is not None and wanted is not None and wanted > cap:
                 raise BudgetError(
-                    f"The next question could exceed caps.{name} = {cap:,}: {_amount(spent)} is spent, "
-                    f"and with it up to {_amount(wanted)}. Raise the cap; the answers so far are kept "
+                    f"The next question could exceed caps.{name} = {cap:,}: {_amount(spent)} spent so far, "
+                    f"up to {_amount(wanted)} with it. Raise the cap; the answers so far are kept "
                     "and cost nothing again."
                 )
 
 
-def _amount(value: float | None) -> str:
+def _rows(journal: Journal) -> list[dict[str, Any]]:
+    rows = journal.rows()
+    for number, row in enumerate(rows, 1):
+        if not ("key" in row and isinstance(row.get("prompt_tokens"), int)):
+            raise RunError(
+                f"Line {number} of '{journal.path}' is no answer of an endpoint: it is another file."
+            )
+    return rows
+
+
+def _amount(value: int | float | None) -> str:
     return f"{value:,.4f}" if isinstance(value, float) else f"{value:,}"
 
 

@@ -40,7 +40,9 @@ def read_answer(text: str, form: type[A]) -> A:
         ValueError: No part of it is a JSON object of this form; the text says what is wrong.
     """
     problem = "It holds no JSON object."
-    for values in _objects(text.rpartition("</think>")[2]):
+    if not text.lstrip().startswith("{"):
+        text = text.rpartition("</think>")[2]
+    for values in _objects(text):
         try:
             return form.model_validate(values)
         except ValidationError as error:
@@ -61,6 +63,7 @@ def _objects(text: str) -> Iterator[dict[str, Any]]:
             if isinstance(values, dict):
                 yield values
                 break
+    yield from reversed(_embedded(text))
     yield from reversed(_embedded(_TRAILING_COMMA.sub(_keep_strings, text)))
 
 
@@ -71,8 +74,10 @@ def _embedded(text: str) -> list[dict[str, Any]]:
             break
         try:
             values, end = decoder.raw_decode(text, place)
-        except (ValueError, RecursionError):
+        except ValueError:
             end = place + 1
+        except RecursionError:
+            break
         else:
             found.append(values)
         place = text.find("{", end)
@@ -91,7 +96,7 @@ def _strict(schema: Any) -> Any:
     # A title says nothing to the model, and a server may refuse keywords that it does not know.
     strict = {key: _strict(value) for key, value in schema.items() if not _is_title(key, value)}
     if strict.get("type") == "object":
-        strict |= {"additionalProperties": False, "required": sorted(strict.get("properties", {}))}
+        strict |= {"additionalProperties": False, "required": list(strict.get("properties", {}))}
     return strict
 
 
