@@ -2,17 +2,18 @@
 
 import sqlite3
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Final
 
 from lmscope.atlas.config import SCHEMA_VERSION
-from lmscope.atlas.database import transaction
+from lmscope.atlas.database import open_for_reading, reported, transaction
 from lmscope.core.errors import ArtifactError
 
 Migration = Callable[[sqlite3.Connection], None]
 
-MIGRATIONS: Final[Mapping[int, Migration]] = {}
+MIGRATIONS: Final[dict[int, Migration]] = {}
 """By the version that each starts from; version 1 is the first that was ever written."""
 
 
@@ -44,30 +45,25 @@ def migrate(
             connection.execute(f"PRAGMA user_version = {found + 1}")
 
 
+@contextmanager
 def migrated_copy(
-    source: sqlite3.Connection,
-    path: Path | str,
+    path: Path,
     migrations: Mapping[int, Migration] = MIGRATIONS,
     version: int = SCHEMA_VERSION,
-) -> sqlite3.Connection:
-    """A temporary copy of an older file in the newest schema; it vanishes with its connection.
+) -> Iterator[Path]:
+    """A temporary copy of an older file in the newest schema, for as long as the block lasts.
 
-    The file itself, whose hash its manifest names, stays as it is. `source` is closed if all goes well.
+    The file itself, whose hash its manifest names, stays as it is.
 
     Raises:
         ArtifactError: As of `migrate`.
     """
-    handle = tempfile.NamedTemporaryFile(prefix="lmscope-", suffix=".sqlite")  # noqa: SIM115
-    copy = sqlite3.connect(handle.name, isolation_level=None, check_same_thread=False)
-    try:
-        source.backup(copy)
-        migrate(copy, migrations, version, path)
-        copy.execute("PRAGMA query_only = ON")
-        # Unlinked while open: the system frees it when the connection closes.
-        handle.close()
-    except BaseException:
-        copy.close()
-        handle.close()
-        raise
-    source.close()
-    return copy
+    with tempfile.TemporaryDirectory(prefix="lmscope-") as folder, reported(path):
+        place = Path(folder) / path.name
+        with (
+            closing(open_for_reading(path)) as source,
+            closing(sqlite3.connect(place, isolation_level=None)) as copy,
+        ):
+            source.backup(copy)
+            migrate(copy, migrations, version, path)
+        yield place

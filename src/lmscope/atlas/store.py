@@ -5,7 +5,7 @@ was. The sealed file has equal bytes for equal censuses, changes no more, and is
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
@@ -162,6 +162,7 @@ class CensusReader:
 
     Attributes:
         path: The file.
+        place: The file that is read: `path`, or the copy.
         meta: What the atlas says of itself.
 
     Raises:
@@ -170,17 +171,13 @@ class CensusReader:
 
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
-        connection = open_for_reading(self.path)
-        try:
-            with reported(self.path):
-                if check_header(connection, self.path, SCHEMA_VERSION) < SCHEMA_VERSION:
-                    connection = migrations.migrated_copy(connection, self.path)
-            self.connection = connection
-            values = read_meta(connection, self.path, META_KEY, "census")
+        with ExitStack() as stack:
+            place = stack.enter_context(_newest(self.path))
+            self.connection = stack.enter_context(closing(open_for_reading(place)))
+            self.place = place
+            values = read_meta(self.connection, self.path, META_KEY, "census")
             self.meta = AtlasMeta.from_mapping(values, f"'{self.path}'")
-        except BaseException:
-            connection.close()
-            raise
+            self._open = stack.pop_all()
         self._codec = RecordCodec(self.meta.context_length, self.meta.options.stretch)
 
     def __enter__(self) -> "CensusReader":
@@ -235,7 +232,7 @@ class CensusReader:
 
     def close(self) -> None:
         """Close the file."""
-        self.connection.close()
+        self._open.close()
 
     def _record(self, row: Sequence[Any]) -> LatentRecord:
         return self._codec.decode(Scalars(*row[:-1]), row[-1])
@@ -247,6 +244,17 @@ class CensusReader:
                 f"from 0 to {self.meta.n_latents - 1}."
             )
         return f"The record of latent {latent} is not written yet: wait until the census ends."
+
+
+@contextmanager
+def _newest(path: Path) -> Iterator[Path]:
+    with closing(open_for_reading(path)) as connection, reported(path):
+        found = check_header(connection, path, SCHEMA_VERSION)
+    if found == SCHEMA_VERSION:
+        yield path
+        return
+    with migrations.migrated_copy(path) as copy:
+        yield copy
 
 
 def write_vectors(path: Path | str, rows: Float32[np.ndarray, "latent write"]) -> None:
