@@ -48,12 +48,14 @@ def write_parquet(content: AtlasContent, path: Path, *, vectors: bool = True) ->
     decoder = content.vectors if vectors else None
     described = {"format_version": FORMAT_VERSION, "meta": content.meta.to_mapping()}
     schema = _schema(arrow).with_metadata({_KEY: json.dumps(described, sort_keys=True).encode()})
-    with atomic_path(path) as temporary:
-        with parquet.ParquetWriter(temporary, schema, compression="zstd") as writer:
-            entries = content.checked()
-            while block := list(islice(entries, _ROWS)):
-                rows = [_row(entry, texts, content, decoder) for entry in block]
-                writer.write_table(arrow.Table.from_pylist(rows, schema=schema))
+    with (
+        atomic_path(path) as temporary,
+        parquet.ParquetWriter(temporary, schema, compression="zstd") as writer,
+    ):
+        entries = content.checked()
+        while block := list(islice(entries, _ROWS)):
+            rows = [_row(entry, texts, content, decoder) for entry in block]
+            writer.write_table(arrow.Table.from_pylist(rows, schema=schema))
 
 
 def read_parquet_meta(path: Path) -> AtlasMeta:
@@ -210,16 +212,15 @@ def _label(entry: Entry) -> dict[str, Any] | None:
 
 
 def _read_row(row: dict[str, Any]) -> tuple[Entry, np.ndarray | None]:
+    values: dict[str, Any] = {name: row[name] for name in _NUMBERS}
+    for name in (*_TOKEN_LISTS, *_LATENT_LISTS):
+        values[name] = tuple(Weighted(one["id"], one["value"]) for one in row[name])
+    for name in ("histogram", "silent"):
+        values[name] = tuple(row[name])
     record = LatentRecord(
-        **{name: row[name] for name in _NUMBERS},
-        histogram=tuple(row["histogram"]),
+        **values,
         groups=tuple(_read_group(group) for group in row["groups"]),
-        silent=tuple(row["silent"]),
         tokens=tuple(TokenFirings(t["token"], t["n_fired"], t["n_seen"]) for t in row["tokens"]),
-        **{
-            name: tuple(Weighted(one["id"], one["value"]) for one in row[name])
-            for name in (*_TOKEN_LISTS, *_LATENT_LISTS)
-        },
     )
     scores = tuple(Score(**score) for score in row["scores"])
     label, known = _read_label(record.latent, row["label"])
