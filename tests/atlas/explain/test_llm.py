@@ -140,6 +140,19 @@ def test_the_judge_sees_the_marks_that_it_is_to_judge(endpoint, chat_server):
     assert LlmJudge(endpoint).marked(LABEL, cases, marks) == [0.8, 0.2, 0.2]
 
 
+def test_a_stretch_is_never_judged_beside_itself_with_other_marks(endpoint, chat_server):
+    chat_server.answer = lambda body: verdicts(body, lambda text: 50)
+    cases = [case(f"cat {i} dog", {0: 1.0}, 20 * i) for i in range(20)]
+    marks = [{0}] * 20 + [{2}] * 20
+    LlmJudge(endpoint, n_batch=8).marked(LABEL, [*cases, *cases], marks)
+    sent = [[row["text"] for row in rows_of(body)[1:]] for _, _, body in chat_server.requests]
+    assert sorted(len(texts) for texts in sent) == [4, 4, 8, 8, 8, 8]
+    for texts in sent:
+        assert len({text.split(" ")[1] for text in texts}) == len(texts)
+        # True and false marks are mixed: neither kind comes first.
+        assert {text.startswith("⟦") for text in texts} == {True, False}
+
+
 def test_simulated_strengths_stand_at_their_tokens(endpoint, chat_server):
     chat_server.next.append(
         '{"firing": [{"number": 5, "strength": 3}, {"number": 2, "strength": 10}]}'

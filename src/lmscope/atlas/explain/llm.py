@@ -1,7 +1,8 @@
 """LlmExplainer and LlmJudge: a language model behind an endpoint names latents and judges labels."""
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 from lmscope.atlas.explain import prompts
@@ -80,9 +81,9 @@ class LlmExplainer:
 class LlmJudge:
     """Says what a label promises about stretches, in batches, without seeing activations.
 
-    A batch holds stretches in an order that depends on their place in the corpus only, so that the
-    order in which they are given tells the model nothing (detection, fuzzing: paulo2024millions;
-    simulation of all tokens at once: bills2023neurons).
+    A batch holds stretches in an order of its own, so that the one in which they are given tells the
+    model nothing, and no stretch twice (detection, fuzzing: paulo2024millions; simulation of all
+    tokens at once: bills2023neurons).
 
     Args:
         endpoint: What answers.
@@ -141,10 +142,8 @@ class LlmJudge:
     def _verdicts(
         self, instructions: str, label: Label, cases: Sequence[Case], marks: Sequence[set[int]]
     ) -> list[float]:
-        shuffled = sorted(range(len(cases)), key=lambda i: _place(label, cases[i]))
         result = [0.0] * len(cases)
-        for first in range(0, len(shuffled), self.n_batch):
-            batch = shuffled[first : first + self.n_batch]
+        for batch in _batches(label, cases, marks, self.n_batch):
             rows = [
                 {"number": number, "text": prompts.excerpt(cases[i], marks[i])}
                 for number, i in enumerate(batch, 1)
@@ -184,5 +183,25 @@ def _label(label: Label) -> dict[str, str]:
     return {"label": prompts.shown(label.text)}
 
 
-def _place(label: Label, case: Case) -> str:
-    return hashlib.sha256(f"{label.latent} {case.example.start}".encode()).hexdigest()
+def _batches(
+    label: Label, cases: Sequence[Case], marks: Sequence[set[int]], size: int
+) -> Iterator[list[int]]:
+    """Numbers of cases, shuffled by their content; a stretch that comes twice is in two batches.
+
+    Beside its twin with other marks, a stretch would be judged by comparison.
+    """
+
+    def drawn(i: int) -> str:
+        content = f"{label.latent} {cases[i].example.start} {sorted(marks[i])}"
+        return hashlib.sha256(content.encode()).hexdigest()
+
+    rounds: list[list[int]] = []
+    n_seen: Counter[int] = Counter()
+    for i in sorted(range(len(cases)), key=drawn):
+        turn = n_seen[cases[i].example.start]
+        n_seen[cases[i].example.start] += 1
+        if turn == len(rounds):
+            rounds.append([])
+        rounds[turn].append(i)
+    for one in rounds:
+        yield from (one[first : first + size] for first in range(0, len(one), size))
