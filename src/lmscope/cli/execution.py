@@ -34,6 +34,13 @@ class Verb:
     """`plan(recipe)`: a Plan with `rows()`, `shown_tables()` and `to_mapping()`; writes nothing."""
     report: Callable[[Any, bool], None] | None = None
     """Prints the result to stdout, as JSON when its second argument is true."""
+    command: str = ""
+    """The words after `lmscope`; the job's name where it has a command of its own."""
+
+    @property
+    def words(self) -> str:
+        """What starts it."""
+        return self.command or self.name
 
 
 def launch(
@@ -159,5 +166,5 @@ def _stopped_since(began: datetime, verb: Verb, root: Path) -> Path | None:
 
 def _how_to_go_on(verb: Verb, folder: Path | None) -> str:
     if folder is None:
-        return f"Interrupted. `lmscope runs list` shows the runs that `lmscope {verb.name} --resume RUN` can go on with."
-    return f"Interrupted. Go on with: lmscope {verb.name} --resume {folder}"
+        return f"Interrupted. `lmscope runs list` shows the runs that `lmscope {verb.words} --resume RUN` can go on with."
+    return f"Interrupted. Go on with: lmscope {verb.words} --resume {folder}"
