@@ -32,6 +32,7 @@ TEXT = json.dumps(GOOD)
         f"Surely. {TEXT} Anything else?",
         f'<think>maybe {{"level": 3}}? no</think>{TEXT}',
         f'First {{"level": 9}}, or rather {TEXT}',
+        f"{json.dumps(GOOD | {'level': 1})} No, rather {TEXT}",
         TEXT.replace("}]", ",} , ]").replace('"level": 2,', '"level": 2 ,'),
         "{{{" + TEXT,
         json.dumps(GOOD | {"extra": "</think>"}),
@@ -48,6 +49,7 @@ def test_an_answer_is_found_wherever_it_stands(text):
         ("", "no JSON object"),
         ("I would rather not.", "no JSON object"),
         ("[1, 2]", "no JSON object"),
+        (f"<think>perhaps {TEXT}</think>I do not know.", "no JSON object"),
         (TEXT[:-1], "'thoughts': Field required."),  # what is whole in it is the part
         (TEXT.replace('"level": 2', '"level": 4'), "'level': Input should be 1, 2 or 3."),
         (TEXT.replace("7", '"many"'), "'parts.0.number': "),

@@ -2,14 +2,12 @@
 
 import json
 import re
-from collections.abc import Iterator
 from typing import Any, Final, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 A = TypeVar("A", bound="Answer")
 
-_FENCE: Final = re.compile(r"```[\w-]*\s*\n(.*?)```", re.DOTALL)
 _TRAILING_COMMA: Final = re.compile(r'("(?:\\.|[^"\\])*")|,(?=\s*[}\]])', re.DOTALL)
 _MOST_BEGINNINGS: Final = 100
 """Opening braces that are tried, so that an answer of braces costs no time."""
@@ -29,8 +27,9 @@ def schema_of(form: type[Answer]) -> dict[str, Any]:
 def read_answer(text: str, form: type[A]) -> A:
     """The answer that a text holds.
 
-    JSON may stand alone, in a fenced block, or between other words; a comma too many before a
-    closing bracket is taken out. What a model thinks aloud before `</think>` is left out.
+    JSON may stand alone, in a fenced block, or between other words; of several objects the last one
+    of the form counts. A comma too many before a closing bracket is taken out, and so is what a model
+    thinks aloud before `</think>`.
 
     Args:
         text: What the model wrote.
@@ -42,7 +41,8 @@ def read_answer(text: str, form: type[A]) -> A:
     problem = "It holds no JSON object."
     if not text.lstrip().startswith("{"):
         text = text.rpartition("</think>")[2]
-    for values in _objects(text):
+    mended = _TRAILING_COMMA.sub(_keep_strings, text)
+    for values in (*reversed(_objects(text)), *reversed(_objects(mended))):
         try:
             return form.model_validate(values)
         except ValidationError as error:
@@ -52,22 +52,8 @@ def read_answer(text: str, form: type[A]) -> A:
     raise ValueError(problem)
 
 
-def _objects(text: str) -> Iterator[dict[str, Any]]:
-    """JSON objects in the text, the likeliest first: all of it, fenced blocks, whatever parses."""
-    for candidate in (text, *reversed(_FENCE.findall(text))):
-        for mended in (candidate, _TRAILING_COMMA.sub(_keep_strings, candidate)):
-            try:
-                values = json.loads(mended)
-            except (ValueError, RecursionError):
-                continue
-            if isinstance(values, dict):
-                yield values
-                break
-    yield from reversed(_embedded(text))
-    yield from reversed(_embedded(_TRAILING_COMMA.sub(_keep_strings, text)))
-
-
-def _embedded(text: str) -> list[dict[str, Any]]:
+def _objects(text: str) -> list[dict[str, Any]]:
+    """JSON objects that stand in the text, without those within others."""
     found, place, decoder = [], text.find("{"), json.JSONDecoder()
     for _ in range(_MOST_BEGINNINGS):
         if place < 0:
