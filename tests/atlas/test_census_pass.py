@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from lmscope.atlas.census import CensusPass, PassSizes, find_firings, median_norms
+from lmscope.atlas.census import (
+    CensusPass,
+    PassSizes,
+    find_firings,
+    median_norms,
+    sample_batches,
+)
 from lmscope.atlas.corpus import FrozenCorpus
 from lmscope.atlas.shards import ShardReader
 from lmscope.core.errors import DataError, ModelError
@@ -66,8 +72,12 @@ def corpus(model, tmp_path_factory):
 @pytest.fixture(scope="module")
 def exclusion(model, corpus):
     sites = [Site.parse(site) for site in (RESIDUAL, MLP_IN, MLP_OUT)]
-    medians = median_norms(model, corpus, sites, n_tokens=10_000, batch_contexts=1)
+    medians = median_norms(model, sites, all_of(model, corpus))
     return Exclusion(medians, ratio=1.2)  # so that some positions are outliers
+
+
+def all_of(model, corpus):
+    return sample_batches(model, corpus, n_tokens=10_000, batch_contexts=1)
 
 
 def a_pass(model, corpus, exclusion, folder, names=tuple(DICTIONARIES), sizes=(2, 6)):
@@ -194,7 +204,30 @@ def test_activations_that_are_not_finite_are_refused(model, corpus, tmp_path):
     broken = miniature("llama")
     broken.hf.model.layers[0].mlp.down_proj.weight.data.fill_(float("nan"))
     with pytest.raises(DataError, match="not finite"):
-        median_norms(broken, corpus, [Site.parse(RESIDUAL)], n_tokens=100, batch_contexts=1)
+        median_norms(broken, [Site.parse(RESIDUAL)], all_of(broken, corpus))
+
+
+def test_the_median_norm_is_that_of_the_positions_that_count(model, corpus):
+    site = Site.parse(RESIDUAL)
+    norms = []
+    for batch in all_of(model, corpus):
+        keep = batch.mask.clone()
+        keep[:, 0] = False
+        keep &= batch.tokens != model.bos_id
+        norms.append(model.read(batch, [site])[site][keep].norm(dim=-1))
+    wanted = torch.cat(norms).median()
+    found = median_norms(model, [site], all_of(model, corpus))
+    assert found == {site: pytest.approx(float(wanted), rel=1e-5)}
+
+
+@pytest.mark.parametrize(
+    ("n_tokens", "wanted"),
+    [(1, [0]), (4 * LENGTH, [0, 8]), (6 * LENGTH, [0, 6, 12]), (10_000, list(range(0, 18, 2)))],
+)
+def test_sampled_batches_lie_at_even_distances(model, corpus, n_tokens, wanted):
+    batches = list(sample_batches(model, corpus, n_tokens=n_tokens, batch_contexts=2))
+    assert corpus.n_contexts == 19
+    assert [batch.row_ids().tolist() for batch in batches] == [[i, i + 1] for i in wanted]
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])

@@ -6,7 +6,7 @@ it, because its forward passes have fixed shapes: processes share shards by numb
 those that are on the disk are not computed again.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
@@ -245,33 +245,35 @@ def kept_tokens(
     return exclusion.keep_tokens(batch.tokens, batch.text_mask(), model.special_ids)
 
 
-@torch.no_grad()
-def median_norms(
-    model: LanguageModel,
-    corpus: FrozenCorpus,
-    sites: Iterable[Site],
-    *,
-    n_tokens: int,
-    batch_contexts: int,
-) -> dict[Site, float]:
-    """The median norm of each site, by which outliers are told, over contexts at even distances.
+def sample_batches(
+    model: LanguageModel, corpus: FrozenCorpus, *, n_tokens: int, batch_contexts: int
+) -> Iterator[Batch]:
+    """Batches at even distances through the corpus, of about so many tokens together and at least one.
 
     Args:
-        model: Whose activations.
-        corpus: What it reads.
-        sites: Where.
-        n_tokens: About so many, at most.
-        batch_contexts: Contexts of one forward pass.
+        model: Whose device they shall lie on.
+        corpus: Where they come from.
+        n_tokens: At most so many, padding counted, if that is a batch or more.
+        batch_contexts: Contexts of one batch.
+    """
+    wanted = max(1, n_tokens // (batch_contexts * corpus.context_length))
+    there = max(1, corpus.n_contexts // batch_contexts)
+    for number in spread(there, wanted).tolist():
+        yield context_batch(corpus, number * batch_contexts, batch_contexts).to(model.device)
+
+
+@torch.no_grad()
+def median_norms(
+    model: LanguageModel, sites: Iterable[Site], batches: Iterable[Batch]
+) -> dict[Site, float]:
+    """The median norm of each site over the positions that count by their tokens; it tells outliers.
 
     Raises:
         DataError: No position counts, or an activation is not finite.
     """
     wanted = sorted(set(sites))
     parts: dict[Site, list[Tensor]] = {site: [] for site in wanted}
-    n_batches = max(1, n_tokens // (batch_contexts * corpus.context_length))
-    n_all = max(1, corpus.n_contexts // batch_contexts)
-    for number in spread(n_all, n_batches).tolist():
-        batch = context_batch(corpus, number * batch_contexts, batch_contexts).to(model.device)
+    for batch in batches:
         keep = kept_tokens(model, Exclusion(), batch)
         for site, values in model.read(batch, wanted).items():
             parts[site].append(values.flatten(2).float()[keep])
