@@ -1,4 +1,6 @@
 import json
+import signal
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -239,6 +241,18 @@ def test_a_request_without_an_answer_counts_at_its_worst(open_endpoint, chat_ser
     assert endpoint.spent.n_prompt_tokens > 100 + len(json.dumps(chat_server.requests[0][2]))
     endpoint.close()
     assert open_endpoint(timeout_s=0.3, answer_tokens=50).spent.n_calls == 2
+
+
+def test_a_request_that_is_stopped_counts_at_its_worst_too(open_endpoint, chat_server):
+    def stopped():
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+        return chat_server.completion(saying("blue"))
+
+    chat_server.next.append(stopped)
+    endpoint = open_endpoint(answer_tokens=50)
+    with pytest.raises(KeyboardInterrupt):
+        ask(endpoint)
+    assert (endpoint.spent.n_calls, endpoint.spent.n_answer_tokens) == (1, 50)
 
 
 def test_an_answer_that_breaks_off_is_asked_for_again(open_endpoint, chat_server):

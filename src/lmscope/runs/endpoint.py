@@ -185,12 +185,15 @@ class Endpoint:
         number = 1
         while True:
             with self._reserved(most, self.config.answer_tokens):
-                found = self._chat.once(body)
+                try:
+                    found = self._chat.once(body)
+                except KeyboardInterrupt:
+                    self._write_lost(key, "stopped", most)
+                    raise
                 if isinstance(found, Reply):
                     return self._keep(key, found, most)
-                if found.is_lost:  # the server may have worked on it, and may charge for it
-                    row = {"key": key, "lost": found.reason}
-                    self._write(row, most, self.config.answer_tokens)
+                if found.is_lost:
+                    self._write_lost(key, found.reason, most)
             self._chat.pause(found, number, key)
             number += 1
 
@@ -205,6 +208,10 @@ class Endpoint:
         with self._lock:
             self._replies[key] = reply
         return reply
+
+    def _write_lost(self, key: str, reason: str, most: int) -> None:
+        """Count a request without an answer at its worst: it may have been worked on."""
+        self._write({"key": key, "lost": reason}, most, self.config.answer_tokens)
 
     def _write(self, row: dict[str, Any], n_prompt: int, n_answer: int) -> None:
         with self._lock:
