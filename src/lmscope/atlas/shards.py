@@ -194,21 +194,13 @@ class ShardReader:
             parts.append(bits.view(np.bool_).reshape(place.n_contexts, self.context_length))
         return np.concatenate(parts)
 
-    def n_fired(self, n_latents: int) -> Int64[np.ndarray, "latent"]:
-        """Firings of each latent over all shards; reads the indexes only.
-
-        Raises:
-            ArtifactError: A shard holds latents that the dictionary has not got.
-        """
-        total = np.zeros(n_latents, dtype=np.int64)
+    def n_fired(self, latents: range) -> Int64[np.ndarray, "latent"]:
+        """Firings of each latent of a range over all shards; reads the indexes only."""
+        total = np.zeros(len(latents), dtype=np.int64)
         for path in self._paths:
             fired, end = _whole(path, "fired"), _whole(path, "end")
-            if len(fired) and int(fired[-1]) >= n_latents:
-                raise ArtifactError(
-                    f"'{path}' holds latent {int(fired[-1])}, but the dictionary has {n_latents}: "
-                    "these are the shards of another dictionary."
-                )
-            total[fired] += np.diff(end, prepend=0)
+            first, last = np.searchsorted(fired, [latents.start, latents.stop])
+            total[fired[first:last] - latents.start] += np.diff(end, prepend=0)[first:last]
         return total
 
     def firings(self, low_latent: int, high_latent: int) -> Firings:
