@@ -4,7 +4,23 @@ import numpy as np
 import pytest
 
 from lmscope.atlas.config import AtlasMeta, CensusOptions
+from lmscope.atlas.corpus import FrozenCorpus
+from lmscope.atlas.explain.protocols import Label, Score
+from lmscope.atlas.labels import LABELS_FILE, LABELS_FORMAT, LABELS_KIND, LabelsMeta, LabelWriter
 from lmscope.atlas.record import Example, ExampleGroup, LatentRecord, TokenFirings, Weighted
+from lmscope.atlas.store import (
+    ATLAS_FORMAT,
+    ATLAS_KIND,
+    CENSUS_FILE,
+    VECTORS_FILE,
+    CensusWriter,
+    write_vectors,
+)
+from lmscope.models.miniature import character_tokenizer
+from lmscope.runs.artifact import read_manifest, write_artifact
+from lmscope.text.contexts import Contexts
+from lmscope.text.corpus import Corpus
+from lmscope.text.document import Document
 
 
 @pytest.fixture
@@ -77,3 +93,70 @@ def _group(
         examples.append(Example(start, length, int(places[values.argmax()]), places, values))
     examples.sort(key=lambda one: (-one.max, one.start))
     return ExampleGroup(name, examples[-1].max, examples[0].max, 3 / 50, tuple(examples))
+
+
+LABELS = {0: ("names of rivers", 0.9), 1: ("a guess about rivers", 0.5), 3: ("<b>bold</b>", 0.8)}
+
+
+@pytest.fixture
+def atlas_run(tmp_path, meta, made_record):
+    """A run with one atlas of six latents, its corpus, and labels of an explain run of a later day."""
+    run = tmp_path / "runs" / "20260101-000000-census"
+    (run / "artifacts").mkdir(parents=True)
+    (run / "run.json").write_text("{}")
+    corpus = FrozenCorpus.freeze(
+        run / "artifacts" / "corpus", _contexts(), character_tokenizer(), n_vocab=400
+    )
+    meta = meta.model_copy(
+        update={
+            "corpus_digest": corpus.digest,
+            "n_contexts": corpus.n_contexts,
+            "tokenizer_hash": corpus.config.tokenizer_hash,
+        }
+    )
+    place = run / "artifacts" / "atlas" / "made"
+    with (
+        CensusWriter(tmp_path / "work.sqlite", meta) as writer,
+        write_artifact(place, ATLAS_KIND, ATLAS_FORMAT) as folder,
+    ):
+        writer.append([made_record(latent) for latent in range(6)])
+        writer.seal(folder / CENSUS_FILE)
+        rows = np.random.default_rng(0).normal(size=(6, 4)).astype(np.float32)
+        write_vectors(folder / VECTORS_FILE, rows)
+    write_labels(run, "20260102-000000-explain", LABELS)
+    return run
+
+
+def write_labels(run, name: str, labels: dict[int, tuple[str, float]]):
+    """Labels of the run's atlas with the lower ends of their detection scores, in a run beside it."""
+    digest = read_manifest(run / "artifacts/atlas/made", ATLAS_KIND, (1,)).content_digest
+    meta = LabelsMeta(
+        atlas_digest=digest, dictionary_digest="d" * 64, explainer="made", threshold=0.7
+    )
+    place = run.parent / name / "artifacts" / "labels" / "made"
+    with (
+        LabelWriter(run.parent / f"{name}.sqlite", meta) as writer,
+        write_artifact(place, LABELS_KIND, LABELS_FORMAT) as folder,
+    ):
+        for latent, (text, low) in labels.items():
+            scores = (Score("detection", low + 0.05, low, low + 0.1, 20),)
+            writer.append([(Label(latent, text, "made"), scores)])
+        writer.seal(folder / LABELS_FILE)
+        writer.remove()
+    return place
+
+
+@pytest.fixture
+def labelled():
+    """Write labels of a run's atlas: `labelled(run, name, {latent: (text, low)})`."""
+    return write_labels
+
+
+def _contexts() -> Contexts:
+    texts = [f"Document {i} of rivers & <hills>. " * (i + 3) for i in range(8)]
+    documents = [
+        Document(f"id{i}", text, f"Title {i}", "somewhere", "CC0", f"id{i}")
+        for i, text in enumerate(texts)
+    ]
+    corpus = Corpus.from_documents(documents)
+    return corpus.contexts(character_tokenizer(), 20, bos_id=1, style="packed")

@@ -148,7 +148,6 @@ def open_for_reading(path: Path | str) -> sqlite3.Connection:
             check_same_thread=False,
         )
         try:
-            connection.execute("PRAGMA query_only = ON")
             connection.execute("PRAGMA mmap_size = 1073741824")
             connection.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchone()
         except BaseException:

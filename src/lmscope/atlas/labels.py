@@ -248,6 +248,18 @@ class LabelReader:
             )
             return frozenset(row[0] for row in rows)
 
+    def latents(self) -> frozenset[int]:
+        """The latents for which the explainer was asked."""
+        with reported(self.path):
+            rows = self.connection.execute("SELECT latent FROM label")
+            return frozenset(row[0] for row in rows)
+
+    def score_values(self, scorer: str) -> dict[int, float]:
+        """One scorer's values by latent."""
+        with reported(self.path):
+            query = "SELECT latent, value FROM score WHERE scorer = ?"
+            return dict(self.connection.execute(query, (scorer,)))
+
     def labels(self) -> Iterator[Label]:
         """All that the explainer said, by latent, however far it can be trusted."""
         with (
