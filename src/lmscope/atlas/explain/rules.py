@@ -7,8 +7,8 @@ in its context) at that token, somewhere near it, or anywhere in the stretch.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Annotated, Any, Final, Literal, Self
+from functools import cached_property, lru_cache
+from typing import Annotated, Any, Final, Literal
 
 import numpy as np
 from jaxtyping import Bool
@@ -80,10 +80,10 @@ CLASSES: Final[Mapping[str, Callable[[str], bool]]] = {
 """Classes of tokens by name; each is asked of what the token shows as."""
 
 
-@lru_cache(maxsize=1 << 20)
-def in_class(name: str, text: str) -> bool:
-    """Whether a token that shows as `text` is of a class."""
-    return CLASSES[name](text)
+@lru_cache(maxsize=1 << 18)
+def classes_of(text: str) -> frozenset[str]:
+    """The classes of a token that shows as `text`."""
+    return frozenset(name for name, holds in CLASSES.items() if holds(text))
 
 
 class Condition(Config):
@@ -103,7 +103,7 @@ class Condition(Config):
     """With `anywhere`: so many different values have to be there."""
 
     @model_validator(mode="after")
-    def _check(self) -> Self:
+    def _check(self) -> "Condition":
         is_number = self.kind in ("token", "position")
         if not self.values or any(isinstance(v, int) != is_number for v in self.values):
             wanted = "numbers" if is_number else "words"
@@ -216,26 +216,41 @@ class Passages:
 
     def _here(self, condition: Condition) -> Bool[np.ndarray, "stretch token"]:
         table = np.zeros(len(self.ids) + 1, dtype=np.bool_)  # the last entry is for -1
-        table[:-1] = self._distinct(condition)
+        table[self._distinct(condition)] = True
         return table[self.codes]
 
-    def _distinct(self, condition: Condition) -> list[bool]:
-        """The condition asked of each distinct token."""
-        wanted = frozenset(condition.values)
+    def _distinct(self, condition: Condition) -> list[int]:
+        """The distinct tokens that a condition holds for."""
+        names = tuple(map(str, condition.values))
+        words = enumerate(self.words)
         match condition.kind:
-            case "token":
-                return [i in wanted for i in self.ids]
-            case "word":
-                return [w in wanted for w in self.words]
+            case "token" | "word":
+                found = self._by_value[condition.kind]
+                return [code for value in condition.values for code in found.get(value, ())]
             case "class":
-                names = [str(name) for name in wanted]
-                return [any(in_class(name, text) for name in names) for text in self.texts]
+                return [code for name in names for code in self._by_class.get(name, ())]
             case "prefix":
-                heads = tuple(map(str, wanted))
-                return [w.startswith(heads) and w not in heads for w in self.words]
+                return [i for i, text in words if text.startswith(names) and text not in names]
             case _:
-                ends = tuple(map(str, wanted))
-                return [w.endswith(ends) and w not in ends for w in self.words]
+                return [i for i, text in words if text.endswith(names) and text not in names]
+
+    @cached_property
+    def _by_class(self) -> dict[str, list[int]]:
+        """The distinct tokens of each class."""
+        found: dict[str, list[int]] = {}
+        for code, text in enumerate(self.texts):
+            for name in classes_of(text):
+                found.setdefault(name, []).append(code)
+        return found
+
+    @cached_property
+    def _by_value(self) -> dict[str, dict[int | str, list[int]]]:
+        """The distinct tokens of each id and of each word."""
+        found: dict[str, dict[int | str, list[int]]] = {"token": {}, "word": {}}
+        for code, (number, text) in enumerate(zip(self.ids, self.words, strict=True)):
+            found["token"].setdefault(number, []).append(code)
+            found["word"].setdefault(text, []).append(code)
+        return found
 
 
 def shifted(
