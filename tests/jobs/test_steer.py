@@ -30,17 +30,9 @@ def choice(**changes) -> SteerChoice:
 
 
 def steer_words(trained, *words: str) -> list[str]:
-    prompt = ["--prompt", "note a"]
-    return [
-        "steer",
-        str(trained.path),
-        "--calibration-tokens",
-        "256",
-        "--tokens",
-        "5",
-        *prompt,
-        *words,
-    ]
+    usual = {"--prompt": "note a", "--calibration-tokens": "256", "--tokens": "5"}
+    options = [word for name, value in usual.items() if name not in words for word in (name, value)]
+    return ["steer", str(trained.path), *options, *words]
 
 
 def test_a_bench_holds_the_dictionary_on_its_model(bench, trained) -> None:
