@@ -37,7 +37,7 @@ def edit(place, table, number, **changes):
         if value is REMOVED:
             del row[key]
     text = json.dumps(row)
-    if "u0000" not in str(changes) and {"vectorLabel": "\x00"} != changes:
+    if "u0000" not in str(changes) and changes != {"vectorLabel": "\x00"}:
         text = text.replace(
             "\\\\u0000", "\\u005cu0000"
         )  # as exporters must write a token of the corpus

@@ -25,7 +25,7 @@ def test_every_value_comes_back_exactly(content, tmp_path):
     for entry, vector in found:
         assert vector.dtype == np.float16
         np.testing.assert_array_equal(vector, content.vectors[entry.record.latent])
-    assert read_parquet_meta(tmp_path / "a.parquet") == content.meta
+    assert read_parquet_meta(tmp_path / "a.parquet") == (content.meta, None)
 
 
 def test_the_text_of_an_example_is_whole(content, tmp_path):

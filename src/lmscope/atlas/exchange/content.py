@@ -1,16 +1,19 @@
 """What is exported of an atlas: what it says of itself, its corpus, and its latents in order."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float
 
 from lmscope.atlas.config import AtlasMeta
 from lmscope.atlas.explain.protocols import NOT_KNOWN, Label, Score
+from lmscope.atlas.labels import LabelReader, LabelsMeta
 from lmscope.atlas.record import LatentRecord
+from lmscope.atlas.sources import LabelSources
 from lmscope.atlas.text import CorpusText
-from lmscope.core.errors import ArtifactError
+from lmscope.core.errors import ArtifactError, RecipeError
 from lmscope.core.site import Site
 
 
@@ -53,6 +56,7 @@ class AtlasContent:
         entries: Gives the chosen latents by rising number; it may be called again.
         n_entries: How many there are.
         vectors: Decoder rows of all latents; None where the atlas has none.
+        labels: How the newest labels were made; None without labels.
     """
 
     meta: AtlasMeta
@@ -60,6 +64,7 @@ class AtlasContent:
     entries: Callable[[], Iterable[Entry]]
     n_entries: int
     vectors: Float[np.ndarray, "latent write"] | None = field(default=None, repr=False)
+    labels: LabelsMeta | None = None
 
     @property
     def read_site(self) -> Site:
@@ -95,3 +100,55 @@ class AtlasContent:
                 f"The atlas gave {n} latents where {self.n_entries} were chosen: choose latents that it "
                 "has, or build it again."
             )
+
+
+@runtime_checkable
+class Exportable(Protocol):
+    """What exporters ask of an atlas; `atlas.atlas.Atlas` has it."""
+
+    meta: AtlasMeta
+    corpus: CorpusText
+    labels: tuple[LabelReader, ...]
+
+    @property
+    def vectors(self) -> Float[np.ndarray, "latent write"] | None:
+        """Decoder rows of all latents."""
+        ...
+
+    def records(self, latents: Sequence[int] | None = None) -> Iterator[LatentRecord]:
+        """Records in the order asked for; by default all, by number."""
+        ...
+
+
+def content_of(
+    atlas: Exportable, latents: Sequence[int] | None = None, *, known_only: bool = False
+) -> AtlasContent:
+    """An atlas, or some of its latents, for an exporter.
+
+    Args:
+        atlas: It stays open as long as the content is used.
+        latents: Which ones; by default all.
+        known_only: Whether to take only those with a label that may be shown.
+
+    Raises:
+        RecipeError: A latent is not there, or nothing is left.
+    """
+    n = atlas.meta.n_latents
+    chosen = list(range(n)) if latents is None else sorted(set(latents))
+    if chosen and not 0 <= chosen[0] <= chosen[-1] < n:
+        wrong = chosen[0] if chosen[0] < 0 else chosen[-1]
+        raise RecipeError(f"There is no latent {wrong}: the atlas has {n}, from 0 to {n - 1}.")
+    sources = LabelSources(atlas.labels)
+    if known_only:
+        chosen = [latent for latent in chosen if latent in sources.known]
+    if not chosen:
+        reason = "none of them has a label that may be shown" if known_only else "none was named"
+        raise RecipeError(f"No latent is chosen: {reason}. Choose others, or all.")
+
+    def entries() -> Iterator[Entry]:
+        for record in atlas.records(None if len(chosen) == n else chosen):
+            label, scores, known = sources.said(record.latent)
+            yield Entry(record, label, known, scores)
+
+    labels = atlas.labels[0].meta if atlas.labels else None
+    return AtlasContent(atlas.meta, atlas.corpus, entries, len(chosen), atlas.vectors, labels)

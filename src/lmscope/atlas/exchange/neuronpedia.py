@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from lmscope.atlas.exchange.content import AtlasContent, Entry
+from lmscope.atlas.exchange.described import described_as
 from lmscope.atlas.exchange.neuronpedia_rows import (
     LatentRows,
     Names,
@@ -64,7 +65,7 @@ def write_neuronpedia(
         while batch := list(islice(entries, LATENTS_IN_A_BATCH)):
             _write_batch(place, number, batch, rows)
             number += 1
-        described = {"format_version": FORMAT_VERSION, "meta": content.meta.to_mapping()}
+        described = described_as(FORMAT_VERSION, content)
         text = json.dumps({**described, "n_batches": number}, sort_keys=True, indent=1)
         (place / OWN_FOLDER / OWN_FILE).write_text(text + "\n", encoding="utf-8")
     return folder / names.model / names.source

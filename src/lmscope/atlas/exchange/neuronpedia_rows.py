@@ -242,7 +242,9 @@ class LatentRows:
         label = entry.label
         if label is None or not entry.is_known:
             return
-        figures = [{**vars(one), "value": truncated(one.value)} for one in entry.scores]
+        said = {"explainer": label.explainer, "rule": label.rule}
+        said |= {"precision": label.precision, "recall": label.recall}
+        said |= {"scores": [vars(one) for one in entry.scores]}
         yield {
             "id": self._id("explanation", entry.record.latent, label.explainer, label.text),
             **self._place(entry.record.latent, creator="authorId"),
@@ -251,7 +253,7 @@ class LatentRows:
             "triggeredById": None,
             "typeName": None,
             "explanationModelName": None,
-            "notes": json.dumps({"explainer": label.explainer, "scores": figures}, sort_keys=True),
+            "notes": json.dumps(said, sort_keys=True),
         }
 
     def token(self, token: int) -> str:
@@ -317,15 +319,16 @@ def without_nul(text: str) -> str:
 def _bounds(group: ExampleGroup, record: LatentRecord) -> dict[str, float]:
     """Least and largest peak, and share.
 
-    The page sorts examples by `binMax` and puts equal ones under one heading. The strongest interval
-    ends at the maximum like the top group, so the top group's bound is one step higher.
+    The page sorts examples by `binMax`, puts equal ones under one heading, and moves an example that
+    reaches its bound into the strongest interval. That interval ends at the maximum like the top group,
+    so the top group's bound is one step above everything that is kept of the latent (activations of
+    examples are rounded, and may exceed the maximum).
     """
     if group.name == "top":
-        return {
-            "binMin": -1.0,
-            "binMax": round(truncated(record.max) + _STEP, DECIMALS),
-            "binContains": -1.0,
-        }
+        values = [one.max for each in record.groups for one in each.examples]
+        highest = max(record.max, *(each.high for each in record.groups), *values)
+        high = round(truncated(highest) + _STEP, DECIMALS)
+        return {"binMin": -1.0, "binMax": high, "binContains": -1.0}
     return {
         "binMin": truncated(group.low),
         "binMax": truncated(group.high),
@@ -355,7 +358,7 @@ def unknown_to_neuronpedia(record: LatentRecord) -> dict[str, Any]:
             {
                 "name": group.name,
                 "bounds": [group.low, group.high, group.share],
-                "lengths": [one.length for one in group.examples],
+                "peaks": [one.peak for one in group.examples],
             }
             for group in record.groups
         ],

@@ -12,8 +12,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from lmscope.atlas.config import AtlasMeta
 from lmscope.atlas.exchange.content import AtlasContent, Entry
+from lmscope.atlas.exchange.described import Described, described_as, read_described
 from lmscope.atlas.exchange.texts import TokenTexts, as_replacement
 from lmscope.atlas.explain.protocols import Label, Score
 from lmscope.atlas.record import Example, ExampleGroup, LatentRecord, TokenFirings, Weighted
@@ -46,7 +46,7 @@ def write_parquet(content: AtlasContent, path: Path, *, vectors: bool = True) ->
     arrow, parquet = _pyarrow()
     texts = TokenTexts(content.corpus, as_replacement)
     decoder = content.vectors if vectors else None
-    described = {"format_version": FORMAT_VERSION, "meta": content.meta.to_mapping()}
+    described = described_as(FORMAT_VERSION, content)
     schema = _schema(arrow).with_metadata({_KEY: json.dumps(described, sort_keys=True).encode()})
     with (
         atomic_path(path) as temporary,
@@ -58,8 +58,8 @@ def write_parquet(content: AtlasContent, path: Path, *, vectors: bool = True) ->
             writer.write_table(arrow.Table.from_pylist(rows, schema=schema))
 
 
-def read_parquet_meta(path: Path) -> AtlasMeta:
-    """What the atlas of a Parquet file says of itself.
+def read_parquet_meta(path: Path) -> Described:
+    """What the atlas of a Parquet file says of itself and of its labels.
 
     Raises:
         ArtifactError: The file is missing, damaged, or not one that lmscope wrote.
@@ -84,19 +84,13 @@ def read_parquet(path: Path) -> Iterator[tuple[Entry, np.ndarray | None]]:
             raise ArtifactError(_damaged(path, error)) from None
 
 
-def _meta(path: Path, metadata: Mapping[bytes, bytes]) -> AtlasMeta:
+def _meta(path: Path, metadata: Mapping[bytes, bytes]) -> Described:
     if _KEY not in metadata:
         raise ArtifactError(
             f"'{path}' is a Parquet file, but no atlas: only files of `lmscope atlas export --parquet` "
             "can be imported."
         )
-    described = json.loads(metadata[_KEY])
-    if described["format_version"] > FORMAT_VERSION:
-        raise ArtifactError(
-            f"'{path}' has format {described['format_version']}, this lmscope reads up to "
-            f"{FORMAT_VERSION}: upgrade lmscope."
-        )
-    return AtlasMeta.from_mapping(described["meta"], f"'{path}'")
+    return read_described(metadata[_KEY], FORMAT_VERSION, path)
 
 
 def _opened(path: Path) -> Any:
