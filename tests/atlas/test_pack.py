@@ -9,7 +9,8 @@ import pytest
 
 from lmscope.atlas.atlas import Atlas
 from lmscope.atlas.codec import same_record
-from lmscope.atlas.pack import PackedText, pack
+from lmscope.atlas.pack import pack
+from lmscope.atlas.packed import PackedText
 from lmscope.atlas.text import CorpusText
 from lmscope.core.errors import ArtifactError
 

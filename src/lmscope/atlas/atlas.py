@@ -10,7 +10,7 @@ from typing import Any, Final
 import numpy as np
 from jaxtyping import Float, Float16, Float32
 
-from lmscope.atlas import pack as packs
+from lmscope.atlas import packed
 from lmscope.atlas.config import AtlasMeta
 from lmscope.atlas.database import reported
 from lmscope.atlas.exchange.texts import TokenTexts, as_byte_token
@@ -138,12 +138,12 @@ class Atlas:
             )
         census = CensusReader(place.path)
         try:
-            digest = packs.read_pack_meta(census.connection, place.path).atlas_digest
-            text = packs.PackedText(place.path, census.meta)
+            digest = packed.read_pack_meta(census.connection, place.path).atlas_digest
+            text = packed.PackedText(place.path, census.meta)
             if labels is not None:
                 readers = find_labels(place, digest, labels).readers
             else:
-                own = packs.has_labels(census.connection, place.path)
+                own = packed.has_labels(census.connection, place.path)
                 readers = (LabelReader(place.path),) if own else ()
             return cls(place, digest, census, text, readers)
         except BaseException:
@@ -167,7 +167,7 @@ class Atlas:
         self._sources.close()
         if self.notes is not None:
             self.notes.close()
-        if isinstance(self.corpus, packs.PackedText):
+        if isinstance(self.corpus, packed.PackedText):
             self.corpus.close()
 
     def __len__(self) -> int:
@@ -236,12 +236,17 @@ class Atlas:
             ArtifactError: They are damaged.
         """
         if self.path.is_file():
-            width = packs.read_pack_meta(self.census.connection, self.path).d_write
+            width = packed.read_pack_meta(self.census.connection, self.path).d_write
             if width is None:
                 return None
-            return packs.read_packed_vectors(self.census.connection, self.path, width)
+            return packed.read_packed_vectors(self.census.connection, self.path, width)
         file = self.path / VECTORS_FILE
         return read_vectors(file) if file.exists() else None
+
+    @property
+    def n_known(self) -> int:
+        """Latents whose labels are shown."""
+        return len(self._sources.known)
 
     def vector(self, latent: int) -> Float32[np.ndarray, "write"]:
         """The decoder row of a latent, as it was rounded to float16.

@@ -7,31 +7,26 @@ point to, so that it is read with nothing beside it.
 import json
 import sqlite3
 from collections.abc import Iterable, Iterator
-from functools import lru_cache
 from pathlib import Path
-from typing import Any, Final, Protocol, runtime_checkable
+from typing import Any, Final
 
 import numpy as np
 import zstandard
-from jaxtyping import Float16, Int32
+from jaxtyping import Float16
 
-from lmscope.atlas.codec import from_varints, varints
+from lmscope.atlas.atlas import Atlas
+from lmscope.atlas.codec import varints
 from lmscope.atlas.config import AtlasMeta
-from lmscope.atlas.database import open_for_reading, read_meta, reported, seal
+from lmscope.atlas.database import reported, seal
 from lmscope.atlas.labels import LABEL_TABLES, LABELS_KEY, LabelReader, index_labels
+from lmscope.atlas.packed import CONTEXTS_A_CHUNK, PACK_KEY, PackedText, PackMeta
 from lmscope.atlas.record import LatentRecord
-from lmscope.atlas.store import CensusReader
 from lmscope.atlas.text import CorpusDocument, CorpusText
-from lmscope.core.config import Config
 from lmscope.core.errors import ArtifactError
 
-PACK_KEY: Final = "pack"
 SUFFIX: Final = ".atlas"
-_CONTEXTS_A_CHUNK: Final = 16
 _ROWS_A_CHUNK: Final = 1024
 _LEVEL: Final = 12
-_LARGEST: Final = 1 << 28
-_CACHED: Final = 64
 
 _TABLES: Final = """
 CREATE TABLE corpus_chunk (id INTEGER PRIMARY KEY, tokens BLOB NOT NULL);
@@ -48,32 +43,7 @@ CREATE TABLE vector_chunk (id INTEGER PRIMARY KEY, vectors BLOB NOT NULL);
 """
 
 
-class PackMeta(Config):
-    """What a packed atlas says of itself beside AtlasMeta."""
-
-    atlas_digest: str
-    """Content digest of the atlas that was packed; labels name it."""
-    d_write: int | None = None
-    """Width of the vectors; absent where there are none."""
-
-
-@runtime_checkable
-class Packable(Protocol):
-    """What is packed; `atlas.Atlas` is."""
-
-    census: CensusReader
-    meta: AtlasMeta
-    digest: str
-    corpus: CorpusText
-    labels: tuple[LabelReader, ...]
-
-    @property
-    def vectors(self) -> Float16[np.ndarray, "latent write"] | None:
-        """Decoder rows."""
-        ...
-
-
-def pack(atlas: Packable, path: Path | str) -> Path:
+def pack(atlas: Atlas, path: Path | str) -> Path:
     """Write an atlas as one file, of equal bytes for equal atlases.
 
     Of the labels those of the first source go with it: the newest explain run.
@@ -110,122 +80,6 @@ def pack(atlas: Packable, path: Path | str) -> Path:
     return seal(atlas.census.connection, path, finish)
 
 
-class PackedText:
-    """The part of a corpus that a packed atlas holds; it is an `atlas.text.CorpusText`.
-
-    Args:
-        path: The packed atlas.
-        meta: What it says of itself.
-    """
-
-    def __init__(self, path: Path | str, meta: AtlasMeta) -> None:
-        self.path = Path(path)
-        self.digest = meta.corpus_digest
-        self.context_length, self.n_contexts = meta.context_length, meta.n_contexts
-        self._connection = open_for_reading(path)
-        self._chunk = lru_cache(maxsize=_CACHED)(self._read_chunk)
-        self._bytes = lru_cache(maxsize=1 << 16)(self._read_bytes)
-
-    def tokens(self, start: int, length: int) -> Int32[np.ndarray, "length"]:
-        """Token ids from a position on, within one context.
-
-        Raises:
-            ArtifactError: The pack does not hold the position.
-        """
-        context, place = divmod(start, self.context_length)
-        found = self._chunk(context // _CONTEXTS_A_CHUNK).get(context)
-        if found is None or place + length > self.context_length:
-            raise ArtifactError(
-                f"'{self.path}' does not hold {length} tokens from position {start}: it has only the text "
-                "that its records point to."
-            )
-        return found[place : place + length]
-
-    def token_bytes(self, token: int) -> bytes:
-        """The bytes that a token stands for.
-
-        Raises:
-            ArtifactError: The pack does not hold the token.
-        """
-        return self._bytes(token)
-
-    def document(self, start: int) -> CorpusDocument | None:
-        """The document that a position lies in; None at padding or where it is not known."""
-        with reported(self.path):
-            row = self._connection.execute(
-                "SELECT start, document FROM corpus_segment WHERE start <= ? ORDER BY start DESC LIMIT 1",
-                (start,),
-            ).fetchone()
-            if row is None or row[1] is None:
-                return None
-            if row[0] // self.context_length != start // self.context_length:
-                return None
-            query = "SELECT * FROM corpus_document WHERE number = ?"
-            return CorpusDocument(*self._connection.execute(query, (row[1],)).fetchone())
-
-    def close(self) -> None:
-        """Close the file."""
-        self._connection.close()
-
-    def _read_chunk(self, chunk: int) -> dict[int, Int32[np.ndarray, "pos"]]:
-        with reported(self.path):
-            query = "SELECT tokens FROM corpus_chunk WHERE id = ?"
-            row = self._connection.execute(query, (chunk,)).fetchone()
-        if row is None:
-            return {}
-        try:
-            raw = zstandard.ZstdDecompressor().decompress(row[0], max_output_size=_LARGEST)
-            numbers = from_varints(np.frombuffer(raw, dtype=np.uint8))
-            places = numbers[1 : 1 + int(numbers[0])].tolist()
-            tokens = numbers[1 + len(places) :].astype(np.int32).reshape(len(places), -1)
-        except (zstandard.ZstdError, IndexError, ValueError) as error:
-            raise ArtifactError(f"'{self.path}' is damaged ({error}): copy it again.") from None
-        first = chunk * _CONTEXTS_A_CHUNK
-        return {first + place: row for place, row in zip(places, tokens, strict=True)}
-
-    def _read_bytes(self, token: int) -> bytes:
-        with reported(self.path):
-            query = "SELECT bytes FROM token_bytes WHERE token = ?"
-            row = self._connection.execute(query, (token,)).fetchone()
-        if row is None:
-            raise ArtifactError(f"'{self.path}' does not hold token {token}.")
-        return row[0]
-
-
-def read_pack_meta(connection: sqlite3.Connection, path: Path) -> PackMeta:
-    """What a packed atlas says of itself.
-
-    Raises:
-        ArtifactError: It is no packed atlas.
-    """
-    values = read_meta(connection, path, PACK_KEY, "packed atlas")
-    return PackMeta.from_mapping(values, f"'{path}'")
-
-
-def has_labels(connection: sqlite3.Connection, path: Path) -> bool:
-    """Whether a packed atlas has labels with it."""
-    with reported(path):
-        query = "SELECT 1 FROM meta WHERE key = ?"
-        return connection.execute(query, (LABELS_KEY,)).fetchone() is not None
-
-
-def read_packed_vectors(
-    connection: sqlite3.Connection, path: Path, d_write: int
-) -> Float16[np.ndarray, "latent write"]:
-    """The vectors of a packed atlas.
-
-    Raises:
-        ArtifactError: They are damaged.
-    """
-    with reported(path):
-        rows = connection.execute("SELECT vectors FROM vector_chunk ORDER BY id").fetchall()
-    try:
-        data = np.frombuffer(b"".join(row[0] for row in rows), dtype="<f2")
-        return data.reshape(-1, d_write).astype(np.float16)
-    except ValueError as error:
-        raise ArtifactError(f"'{path}' is damaged ({error}): copy it again.") from None
-
-
 def _write_vectors(
     copy: sqlite3.Connection, vectors: Float16[np.ndarray, "latent write"] | None
 ) -> None:
@@ -236,7 +90,7 @@ def _write_vectors(
         copy.execute("INSERT INTO vector_chunk VALUES (?, ?)", (i, data))
 
 
-def _write_corpus(copy: sqlite3.Connection, atlas: Packable) -> None:
+def _write_corpus(copy: sqlite3.Connection, atlas: Atlas) -> None:
     corpus = atlas.corpus
     contexts, tokens = _needed(atlas.census.records(), atlas.meta)
     compressor = zstandard.ZstdCompressor(level=_LEVEL)
@@ -244,7 +98,7 @@ def _write_corpus(copy: sqlite3.Connection, atlas: Packable) -> None:
     for chunk, ids in _chunks(contexts):
         rows = [corpus.tokens(c * corpus.context_length, corpus.context_length) for c in ids]
         tokens.update(np.unique(rows).tolist())
-        places = [c - chunk * _CONTEXTS_A_CHUNK for c in ids]
+        places = [c - chunk * CONTEXTS_A_CHUNK for c in ids]
         head = np.asarray([len(places), *places], dtype=np.int64)
         numbers = np.concatenate([head, np.concatenate(rows).astype(np.int64)])
         blob = compressor.compress(varints(numbers).tobytes())
@@ -279,7 +133,7 @@ def _needed(records: Iterable[LatentRecord], meta: AtlasMeta) -> tuple[list[int]
 def _chunks(contexts: list[int]) -> Iterator[tuple[int, list[int]]]:
     by_chunk: dict[int, list[int]] = {}
     for context in contexts:
-        by_chunk.setdefault(context // _CONTEXTS_A_CHUNK, []).append(context)
+        by_chunk.setdefault(context // CONTEXTS_A_CHUNK, []).append(context)
     yield from by_chunk.items()
 
 

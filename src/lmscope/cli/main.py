@@ -33,6 +33,7 @@ COMMANDS: Final = {
     "train": "Train sparse dictionaries on the activations of a language model.",
     "evaluate": "Measure a dictionary on held-out text, another text, or another model.",
     "geometry": "Compare the latents of dictionaries: matching, neighbours, splitting, maps.",
+    "atlas": "Say what every latent means: build, show, ask, pack and exchange atlases.",
     "explain": "Say what the latents of an atlas mean, and how far to trust it.",
     "steer": "Let a model go on with a prompt while latents are activated, clamped or ablated.",
     "convert": "Convert dictionaries from and to the formats of other tools.",
