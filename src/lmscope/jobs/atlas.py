@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -18,7 +18,7 @@ from lmscope.atlas.logits import final_scale, has_logit_effects
 from lmscope.atlas.shards import ShardReader
 from lmscope.atlas.store import CENSUS_FILE, CensusReader
 from lmscope.core.config import Config
-from lmscope.core.errors import RecipeError, did_you_mean
+from lmscope.core.errors import RecipeError, RunError, did_you_mean
 from lmscope.core.files import write_text
 from lmscope.core.processes import ALONE, Processes, joined
 from lmscope.core.protocols import Listener
@@ -26,6 +26,7 @@ from lmscope.core.site import Site
 from lmscope.dictionaries import storage
 from lmscope.dictionaries.config import BatchTopK, DictionaryConfig, TopK
 from lmscope.dictionaries.dictionary import Dictionary
+from lmscope.dictionaries.health import check_fits
 from lmscope.evaluation.positions import check_context_length
 from lmscope.evaluation.rows import spread
 from lmscope.jobs.choices import Count, TextChoice, as_contexts, load_model, open_corpus
@@ -91,8 +92,12 @@ class AtlasRecipe(Recipe):
 
 
 class Measured(Config):
-    """What is measured once, before the census."""
+    """What is measured once, before the census, and what it was measured on."""
 
+    weights_hash: str
+    """Of the model."""
+    dictionaries: dict[str, str]
+    """Content digests by name."""
     median_norms: dict[str, Annotated[float, Field(ge=0)]]
     """Of each site."""
     final_scale: float
@@ -218,11 +223,14 @@ class Building:
         return model
 
     def _build(self, names: Sequence[str]) -> None:
-        model, corpus = self.model, self._corpus()
+        model = self.model
         dictionaries = {
             name: Dictionary.load(self.task.dictionaries[name], model.device) for name in names
         }
+        for dictionary in dictionaries.values():
+            check_fits(model, dictionary)
         self._tell_of_other_weights(dictionaries)
+        corpus = self._corpus()
         measured = self._measured(dictionaries, corpus)
         sizes = self.recipe.census.sizes(corpus.context_length)
         shards = self.folder / "shards"
@@ -245,10 +253,9 @@ class Building:
         """The atlas of one dictionary, from its shards."""
         corpus, model = census.corpus, self.model
         shards = ShardReader(census.shards_of(name))
-        path = self.task.dictionaries[name]
         meta = AtlasMeta(
             dictionary=name,
-            dictionary_digest=read_manifest(path, storage.KIND, storage.READABLE).content_digest,
+            dictionary_digest=measured.dictionaries[name],
             dictionary_config=dictionary.config.to_mapping(),
             model=model.name,
             weights_hash=model.weights_hash,
@@ -283,14 +290,24 @@ class Building:
         return FrozenCorpus.freeze(folder, contexts, tokenizer, indices=chosen, n_vocab=n_vocab)
 
     def _measured(self, dictionaries: dict[str, Dictionary], corpus: FrozenCorpus) -> Measured:
-        """Norms and scale as the first process measures them, or as they were before a stop."""
-        found = self._measure(dictionaries, corpus).to_mapping() if self.processes.is_first else {}
-        return Measured.from_mapping(self.processes.world.first(found))
+        """Norms and scale as the first process measures them, or as they were before a stop.
+
+        Raises:
+            RunError: Model or dictionaries have changed since.
+        """
+        path = self.folder / "measured.json"
+        found: dict[str, Any] = {}
+        if self.processes.is_first:
+            if path.is_file():
+                found = json.loads(path.read_text(encoding="utf-8"))
+            else:
+                found = self._measure(dictionaries, corpus).to_mapping()
+                write_text(path, json.dumps(found) + "\n")
+        measured = Measured.from_mapping(self.processes.world.first(found), f"'{path}'")
+        self._check_unchanged(measured, dictionaries)
+        return measured
 
     def _measure(self, dictionaries: dict[str, Dictionary], corpus: FrozenCorpus) -> Measured:
-        path = self.folder / "measured.json"
-        if path.is_file():
-            return Measured.from_mapping(json.loads(path.read_text(encoding="utf-8")), f"'{path}'")
         self.run.event("phase", phase="calibrate")
         model, choice = self.model, self.recipe.census
         size = choice.sizes(corpus.context_length).batch_contexts
@@ -304,9 +321,28 @@ class Building:
         if any(has_logit_effects(model, dictionary) for dictionary in dictionaries.values()):
             batches = sample_batches(model, corpus, n_tokens=_NORM_TOKENS, batch_contexts=size)
             scale = final_scale(model, batches, Exclusion())
-        found = Measured(median_norms={str(s): n for s, n in norms.items()}, final_scale=scale)
-        write_text(path, json.dumps(found.to_mapping()) + "\n")
-        return found
+        return Measured(
+            weights_hash=model.weights_hash,
+            dictionaries={name: self._digest(name) for name in dictionaries},
+            median_norms={str(site): norm for site, norm in norms.items()},
+            final_scale=scale,
+        )
+
+    def _check_unchanged(self, measured: Measured, names: Iterable[str]) -> None:
+        if measured.weights_hash != self.model.weights_hash:
+            raise RunError(
+                f"'{self.model.name}' has other weights than when '{self.run.path}' began: start a new run."
+            )
+        for name in names:
+            if measured.dictionaries.get(name) != self._digest(name):
+                raise RunError(
+                    f"'{self.task.dictionaries[name]}' is another dictionary than when '{self.run.path}' began: "
+                    "start a new run."
+                )
+
+    def _digest(self, name: str) -> str:
+        path = self.task.dictionaries[name]
+        return read_manifest(path, storage.KIND, storage.READABLE).content_digest
 
     def _tell_of_other_weights(self, dictionaries: dict[str, Dictionary]) -> None:
         for name, dictionary in dictionaries.items():
