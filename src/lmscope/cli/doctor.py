@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
-from cyclopts import App
+from cyclopts import App, Parameter
 
 from lmscope import __version__
 from lmscope.cli import console
@@ -18,13 +18,18 @@ from lmscope.cli.failures import DONE, FAILED
 from lmscope.cli.numbers import format_bytes
 from lmscope.cli.options import Switch
 from lmscope.cli.requirements import Requirement, requirements
-from lmscope.core.errors import LmscopeError
+from lmscope.core.errors import LmscopeError, RecipeError
 
 _EXAMPLES: Final = """Example:
 
     lmscope doctor
     lmscope doctor --verify
     lmscope doctor --json
+    lmscope doctor last rivers.atlas
+
+A RUN with atlases (a path, a folder name, a beginning of one, or `last`), the
+folder of one atlas or a packed .atlas file is checked byte by byte, with the
+corpus, labels and notes that belong to it.
 """
 _EXTRAS: Final = {
     "gguf": "reading GGUF models, smollm2-135m-instruct-q4 and gemma3-270m-q4 among them",
@@ -54,17 +59,30 @@ class Check:
 
 
 @app.default
-def doctor(*, verify: Switch = False, json: Switch = False, runs_dir: Path = Path("runs")) -> int:
-    """Check this installation and say what is missing.
+def doctor(
+    *atlases: Annotated[str, Parameter(show_default=False)],
+    verify: Switch = False,
+    json: Switch = False,
+    runs_dir: Path = Path("runs"),
+) -> int:
+    """Check this installation, or atlases, and say what is missing.
 
     Ends with 1 if something is broken that lmscope cannot work without.
 
     Args:
+        atlases: Runs with atlases, folders of atlases or packed ones; absent: the installation.
         verify: Read every cached model and check its hash.
         json: Print one JSON object to stdout.
         runs_dir: Folder of all runs, whose disk is looked at.
     """
-    checks = [*_python(), *_packages(), *_machine(), *_disk(runs_dir), *_models(verify)]
+    if atlases and verify:
+        raise RecipeError(
+            "--verify is for cached models, and atlases are always verified: leave it out."
+        )
+    if atlases:
+        checks = [check for atlas in atlases for check in _atlas(atlas, runs_dir)]
+    else:
+        checks = [*_python(), *_packages(), *_machine(), *_disk(runs_dir), *_models(verify)]
     broken = [check for check in checks if check.status == "broken"]
     if json:
         console.print_json({"healthy": not broken, "checks": [asdict(check) for check in checks]})
@@ -172,6 +190,17 @@ def _disk(runs_dir: Path) -> Iterator[Check]:
         yield Check("runs", "note", found, "free some space before long runs")
     else:
         yield Check("runs", "ok", found)
+
+
+def _atlas(atlas: str, runs_dir: Path) -> Iterator[Check]:
+    from lmscope.atlas.integrity import check_atlases
+    from lmscope.cli.run_names import find_run
+
+    path = Path(atlas)
+    if not path.exists():
+        path = find_run(atlas, runs_dir, holding="artifacts/atlas")
+    for one in check_atlases(path):
+        yield Check(one.name, "broken" if one.broken else "ok", one.found, one.advice)
 
 
 def _models(verify: bool) -> Iterator[Check]:
