@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from lmscope.atlas.atlas import Atlas
     from lmscope.core.site import Site
     from lmscope.dictionaries.dictionary import Dictionary
     from lmscope.jobs.train import train
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from lmscope.text.corpus import Corpus
 
 _HOME = {
+    "Atlas": "lmscope.atlas.atlas",
     "Corpus": "lmscope.text.corpus",
     "Dictionary": "lmscope.dictionaries.dictionary",
     "LanguageModel": "lmscope.models.language_model",
@@ -27,7 +29,7 @@ _HOME = {
     "train": "lmscope.jobs.train",
 }
 
-__all__ = ["Corpus", "Dictionary", "LanguageModel", "Recipe", "Run", "Site", "train"]
+__all__ = ["Atlas", "Corpus", "Dictionary", "LanguageModel", "Recipe", "Run", "Site", "train"]
 
 
 def __getattr__(name: str) -> Any:
