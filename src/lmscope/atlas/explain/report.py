@@ -25,7 +25,7 @@ class Share(Config):
     @classmethod
     def of(cls, n_found: int, n: int) -> "Share":
         """The share of n latents, which must be one at least."""
-        low, high = wilson(n_found, n)
+        low, high = wilson(float(n_found), n)
         return cls(value=n_found / n, low=low, high=high, n=n)
 
 

@@ -74,7 +74,7 @@ class Fuzzing:
 
 
 class Intruder:
-    """Whether the label finds the one silent stretch among four that fire (paulo2025eval).
+    """Whether the label finds the one silent stretch among four that fire (paulo2025intruder).
 
     The stretch of which the judge is least certain that it fires is its answer; where several are, the
     answer counts by chance. The value is the share of answers that are right; chance is 1/5.
@@ -162,7 +162,7 @@ def _sums(guess: np.ndarray, case: Case) -> list[float]:
     """n, sums of both, of both squares and of the products: what a correlation is made of."""
     truth = case.example.activations().astype(np.float64)
     return [
-        len(truth),
+        float(len(truth)),
         guess.sum(),
         truth.sum(),
         (guess**2).sum(),
