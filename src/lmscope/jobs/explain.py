@@ -190,7 +190,9 @@ class Explaining:
         if self.recipe.endpoint is None:
             return None
         path = self.run.path / "answers.jsonl"
-        return stack.enter_context(Endpoint(self.recipe.endpoint, path))
+        # A run whose cap was reached keeps its recipe; one with a higher cap goes on from its answers.
+        known = sorted(set(self.run.path.parent.glob("*/answers.jsonl")) - {path})
+        return stack.enter_context(Endpoint(self.recipe.endpoint, path, known=known))
 
     def _explain(self, atlas: Open, endpoint: Endpoint | None) -> None:
         one = Labelling(self.recipe, atlas, endpoint)
