@@ -18,6 +18,9 @@ _TITLES: Final = {
     "text": "Read the text",
     "calibrate": "Measure activations",
     "baselines": "Fit baselines",
+    "similar": "Compare latents",
+    "logits": "Work out logit effects",
+    "records": "Make records",
 }
 """Phases whose name does not say enough to people."""
 
