@@ -142,6 +142,24 @@ def test_a_latent_that_fires_in_few_stretches_has_few_groups(tmp_path):
     assert record.groups[1].share == 1.0
 
 
+def test_latents_that_fire_in_the_same_stretch_only_are_kept_apart(tmp_path):
+    text, nobody = numbered(3), Ranked.nothing(range(3))
+    found = records(
+        shards_of(tmp_path, [(0, 6, 1.0), (1, 7, 2.0), (2, 8, 3.0)], text.rows(0, 3).mask),
+        text,
+        Similar(nobody, nobody),
+        LogitEffects(nobody, nobody),
+        CensusOptions(stretch=3, n_intervals=0),
+        range(3),
+    )
+    examples = [record.groups[0].examples for record in found]
+    assert [[(e.start, e.places.tolist(), e.max) for e in part] for part in examples] == [
+        [(6, [0], 1.0)],
+        [(6, [1], 2.0)],
+        [(6, [2], 3.0)],
+    ]
+
+
 def test_without_intervals_there_is_only_top(tmp_path):
     record = one_record(tmp_path, numbered(3), [(1, 4, 1.0), (1, 9, 2.0)], n_intervals=0)
     assert starts(record) == [("top", [9, 3])]
