@@ -155,7 +155,7 @@ class _Chunk:
 
     def text(self, token: int) -> str:
         """The text of one token, made visible."""
-        return self._pieces[self._piece((token,), self._decoded((token,))[0])][0]
+        return self._pieces[self._one(token)][0]
 
     def add(self, entry: Entry) -> None:
         record = entry.record
@@ -184,7 +184,7 @@ class _Chunk:
         )
 
     def _one(self, token: int) -> int:
-        return self._piece((token,), self._decoded((token,))[0])
+        return self._piece((token,), self._decoded((token,))[0][0])
 
     def _weighted_tokens(self, tokens: tuple[Weighted, ...]) -> list[list[Any]]:
         return [[self._one(one.id), _number(one.value)] for one in tokens]
@@ -195,10 +195,10 @@ class _Chunk:
         return {"name": group.name, "bounds": bounds, "examples": examples}
 
     def _example(self, example: Example) -> dict[str, Any]:
-        tokens = tuple(int(t) for t in self._corpus.tokens(example.start, example.length))
+        tokens = tuple(self._corpus.tokens(example.start, example.length).tolist())
         found, at = [], 0
         for text, n_tokens in self._decoded(tokens):
-            found.append(self._piece(tokens[at : at + n_tokens], (text, n_tokens)))
+            found.append(self._piece(tokens[at : at + n_tokens], text))
             at += n_tokens
         return {
             "at": [
@@ -224,12 +224,12 @@ class _Chunk:
         data = [self._corpus.token_bytes(token) for token in tokens]
         return [(piece.text, piece.n_tokens) for piece in pieces(data, as_replacement)]
 
-    def _piece(self, tokens: tuple[int, ...], decoded: tuple[str, int]) -> int:
+    def _piece(self, tokens: tuple[int, ...], text: str) -> int:
         number = self._numbers.get(tokens)
         if number is None:
             number = self._numbers[tokens] = len(self._pieces)
             data = [[token, self._corpus.token_bytes(token).hex(" ")] for token in tokens]
-            self._pieces.append([visible(decoded[0]), data, int("\n" in decoded[0])])
+            self._pieces.append([visible(text), data, int("\n" in text)])
         return number
 
 

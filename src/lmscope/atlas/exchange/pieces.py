@@ -37,6 +37,9 @@ def pieces(tokens: Sequence[bytes], spell: Spell) -> tuple[Piece, ...]:
     found: list[Piece] = []
     waiting: list[bytes] = []
     for token in tokens:
+        if not waiting and token.isascii():
+            found.append(Piece(token.decode(), 1))
+            continue
         waiting.append(token)
         text, unfinished = _decode(b"".join(waiting))
         if text is None and not unfinished and len(waiting) > 1:

@@ -250,6 +250,7 @@ function open(at) {
 }
 
 function subtitle(at, latent) {
+  if (index.state[at] === 0) return element("p", { class: "soft" }, "Nobody was asked for a label.");
   let text = "Latent " + index.id[at];
   if (latent.by) text += ", labelled by " + latent.by;
   if (latent.rule) text += " with precision " + latent.rule[0] + " and recall " + latent.rule[1] + " on the evidence it read";
@@ -313,7 +314,7 @@ function logits(latent, chunk) {
   if (!latent.top.length && !latent.bottom.length) return emptyNode();
   const list = (name, rows) => {
     const table = element("table", {}, element("caption", { class: "soft small" }, name));
-    for (const [number, value] of rows) table.append(element("tr", {}, element("td", {}, pieceCode(chunk, number)), element("td", { class: "number" }, value.toFixed(2))));
+    for (const [number, value] of rows) table.append(element("tr", {}, element("td", {}, pieceCode(chunk, number)), element("td", { class: "number" }, value.toPrecision(3))));
     return table;
   };
   return card("Effect on the next token", element("div", { class: "pair" }, list("raises", latent.top), list("lowers", latent.bottom)));
