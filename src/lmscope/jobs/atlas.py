@@ -198,9 +198,11 @@ class Building:
         run: Run,
         stop: StopSignal,
         processes: Processes = ALONE,
+        model: LanguageModel | None = None,
     ) -> None:
         self.recipe, self.task, self.run, self.stop = recipe, task, run, stop
         self.processes = processes
+        self._given_model = model
         self.folder = run.path / "census"
 
     def go(self) -> None:
@@ -216,8 +218,8 @@ class Building:
 
     @cached_property
     def model(self) -> LanguageModel:
-        """Loaded when first asked for."""
-        model = load_model(self.task.model, self.run)
+        """The one that was given, or loaded when first asked for."""
+        model = self._given_model or load_model(self.task.model, self.run)
         self.run.note_weights({model.name: model.weights_hash})
         check_context_length(model, self.task.text.context_length)
         return model

@@ -209,7 +209,7 @@ class Explaining:
                 text = json.dumps(report.to_mapping(), indent=1, sort_keys=True) + "\n"
                 (folder / REPORT_FILE).write_text(text, encoding="utf-8")
             writer.remove()
-        self.run.event("result", name=atlas.name, figures=_figures(report))
+        self.run.event("result", name=atlas.name, figures=report.headline())
 
     def _label(self, one: "Labelling", writer: LabelWriter, chosen: Sequence[int]) -> None:
         self.run.event("phase", phase="explain", atlas=one.atlas.name)
@@ -441,13 +441,3 @@ def _neighbour(record: LatentRecord, labels: LabelReader) -> int | None:
         if label is not None and label.text and (own is None or label.text != own.text):
             return neighbour.id
     return None
-
-
-def _figures(report: ExplainReport) -> dict[str, float | int]:
-    """The few figures that runs are compared by."""
-    figures: dict[str, float | int] = {"n_latents": report.n_latents, "n_said": report.n_said}
-    if report.not_known is not None:
-        figures["not_known"] = report.not_known.value
-    figures |= {name: score.value for name, score in report.scores.items()}
-    controls = report.controls.items()
-    return figures | {f"detection_{kind}": control.wrong.value for kind, control in controls}

@@ -83,6 +83,15 @@ class ExplainReport(Config):
     """`shuffled`: the label of a latent drawn at random; `neighbour`: that of the latent whose decoder
     row is nearest, if it says something else."""
 
+    def headline(self) -> dict[str, float | int]:
+        """The few figures that runs are compared by."""
+        figures: dict[str, float | int] = {"n_latents": self.n_latents, "n_said": self.n_said}
+        if self.not_known is not None:
+            figures["not_known"] = self.not_known.value
+        figures |= {name: score.value for name, score in self.scores.items()}
+        controls = self.controls.items()
+        return figures | {f"detection_{kind}": control.wrong.value for kind, control in controls}
+
     def table(self, name: str) -> Table:
         """The scores and the controls as rows.
 
