@@ -1,19 +1,21 @@
 """`lmscope steer`: let a model go on with a prompt while latents are changed."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
-from cyclopts import App, Parameter
+from cyclopts import App, Group, Parameter
 
 from lmscope.cli import console
 from lmscope.cli.failures import DONE
-from lmscope.cli.options import Switch, given
+from lmscope.cli.options import Switch
 from lmscope.cli.progress import ProgressListener
 from lmscope.core.errors import RecipeError
 from lmscope.display.tables import Table
 
 if TYPE_CHECKING:
-    from lmscope.jobs.steer import Steered, SteerResult
+    from lmscope.core.protocols import Listener
+    from lmscope.jobs.steer import Bench, Steered, SteerResult
 
 _EXAMPLES: Final = """Example:
 
@@ -26,6 +28,75 @@ dictionary. An amount is a number in the dictionary's units, or with an x a
 multiple of the latent's largest activation on the run's held-out text.
 """
 _ARMS: Final = {"clean": "unedited", "steered": "steered", "random": "random direction"}
+
+_WRITING_GROUP: Final = Group("How the text goes on", sort_key=5)
+_PLACE_GROUP: Final = Group("Where", sort_key=6)
+
+
+@Parameter(name="*", group=_WRITING_GROUP)
+@dataclass(frozen=True)
+class Writing:
+    """How the model goes on."""
+
+    tokens: Annotated[int, Parameter(metavar="N")] = 48
+    """New tokens, at most."""
+    temperature: Annotated[float, Parameter(metavar="T")] = 0.0
+    """0 takes the most probable token each time."""
+    seed: Annotated[int, Parameter(metavar="N")] = 0
+    """Of the tokens drawn and of the random direction."""
+    where: Literal["all", "prompt", "generated"] = "all"
+    """Steer all tokens, those of the prompt, or the new ones."""
+    chat: Switch = False
+    """Put each prompt through the model's chat template."""
+
+    def values(self) -> dict[str, Any]:
+        """The keys of a `SteerChoice` that these are."""
+        generation = {
+            "n_tokens": self.tokens,
+            "temperature": self.temperature,
+            "seed": self.seed,
+        }
+        return {"generation": generation, "where": self.where, "chat": self.chat}
+
+
+@Parameter(name="*", group=_PLACE_GROUP)
+@dataclass(frozen=True)
+class Place:
+    """Which dictionary on which model."""
+
+    dictionary: Annotated[str | None, Parameter(metavar="NAME")] = None
+    """Which dictionary of a run that trained several."""
+    model: Annotated[str | None, Parameter(metavar="NAME")] = None
+    """Another model of the same shape."""
+    device: Annotated[str | None, Parameter(metavar="NAME")] = None
+    """auto, cpu, cuda or cuda:1."""
+    calibration_tokens: Annotated[int, Parameter(metavar="N")] = 4096
+    """Text read to tell outliers, which stay clean; 0 reads none."""
+    runs_dir: Annotated[Path, Parameter(metavar="FOLDER")] = Path("runs")
+    """Folder of all runs."""
+
+    def open(self, target: str, listener: "Listener") -> "Bench":
+        """The dictionary on its model; errors as of `open_bench`."""
+        from lmscope.cli.run_names import find_run
+        from lmscope.jobs.steer import open_bench
+
+        if self.calibration_tokens < 0:
+            raise RecipeError("--calibration-tokens is a number of tokens: 0 or more.")
+        folder = Path(target)
+        if not folder.is_dir():
+            folder = find_run(target, self.runs_dir, holding="artifacts/dictionaries")
+        return open_bench(
+            folder,
+            listener,
+            name=self.dictionary,
+            model=self.model,
+            device=self.device,
+            calibration_tokens=self.calibration_tokens,
+        )
+
+
+_WRITING: Final = Writing()
+_PLACE: Final = Place()
 
 app = App(name="steer", help_epilogue=_EXAMPLES, help_format="plaintext")
 
@@ -41,17 +112,9 @@ def steer(
     add: Annotated[str | None, Parameter(metavar="AMOUNT", allow_leading_hyphen=True)] = None,
     ablate: Switch = False,
     compare: Switch = False,
-    where: Literal["all", "prompt", "generated"] = "all",
-    chat: Switch = False,
-    tokens: Annotated[int, Parameter(metavar="N")] = 48,
-    temperature: Annotated[float, Parameter(metavar="T")] = 0.0,
-    seed: Annotated[int, Parameter(metavar="N")] = 0,
-    dictionary: Annotated[str | None, Parameter(metavar="NAME")] = None,
-    model: Annotated[str | None, Parameter(metavar="NAME")] = None,
-    device: Annotated[str | None, Parameter(metavar="NAME")] = None,
-    calibration_tokens: Annotated[int, Parameter(metavar="N")] = 4096,
-    runs_dir: Annotated[Path, Parameter(metavar="FOLDER")] = Path("runs"),
     json: Switch = False,
+    writing: Writing = _WRITING,
+    place: Place = _PLACE,
 ) -> int:
     """Change latents while a model goes on with a prompt.
 
@@ -65,17 +128,9 @@ def steer(
         add: Raise its activation by this amount; may be negative.
         ablate: Take away what it writes.
         compare: Show the unedited model too, and a random direction of equal norm.
-        where: Steer all tokens, those of the prompt, or the new ones.
-        chat: Put each prompt through the model's chat template.
-        tokens: New tokens, at most.
-        temperature: 0 takes the most probable token each time.
-        seed: Of the tokens drawn and of the random direction.
-        dictionary: Which dictionary of a run that trained several.
-        model: Another model of the same shape.
-        device: auto, cpu, cuda or cuda:1.
-        calibration_tokens: Text read to tell outliers, which stay clean; 0 reads none.
-        runs_dir: Folder of all runs.
         json: Print one JSON object to stdout.
+        writing: How the text goes on.
+        place: Which dictionary on which model.
     """
     change = _change(clamp, add, ablate)
     if not latent:
@@ -84,27 +139,13 @@ def steer(
         raise RecipeError(
             'There is nothing to go on from: give a prompt, e.g. --prompt "Once upon".'
         )
-    if calibration_tokens < 0:
-        raise RecipeError("--calibration-tokens is a number of tokens: 0 or more.")
-    from lmscope.jobs.steer import SteerChoice, open_bench
+    from lmscope.jobs.steer import SteerChoice
     from lmscope.jobs.steer import steer as run
 
-    choice = SteerChoice.from_mapping(
-        {
-            **change,
-            "latents": list(latent),
-            "prompts": list(prompt),
-            "chat": chat,
-            "where": where,
-            "compare": compare,
-            "generation": {"n_tokens": tokens, "temperature": temperature, "seed": seed},
-        },
-        "the options",
-    )
-    folder = _folder(target, runs_dir)
-    options = given({"name": dictionary, "model": model, "device": device})
+    named = {"latents": list(latent), "prompts": list(prompt), "compare": compare}
+    choice = SteerChoice.from_mapping({**change, **named, **writing.values()}, "the options")
     with ProgressListener(console.stderr()) as listener:
-        bench = open_bench(folder, listener, **options, calibration_tokens=calibration_tokens)
+        bench = place.open(target, listener)
         listener.on_event("phase", {"phase": "generate"})
         result = run(bench, choice)
     if json:
@@ -134,14 +175,6 @@ def _change(clamp: str | None, add: str | None, ablate: bool) -> dict[str, Any]:
             "given."
         )
     return asked[0]
-
-
-def _folder(target: str, runs_dir: Path) -> Path:
-    from lmscope.cli.run_names import find_run
-
-    if Path(target).is_dir():
-        return Path(target)
-    return find_run(target, runs_dir, holding="artifacts/dictionaries")
 
 
 def _show(result: "SteerResult") -> None:
