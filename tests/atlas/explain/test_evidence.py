@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from lmscope.atlas.explain.evidence import evidence, n_hard, read_case, show_tokens
+from lmscope.atlas.explain.evidence import evidence, read_case, show_tokens
 from lmscope.atlas.record import is_held_out
 
 
@@ -50,7 +50,7 @@ def test_hard_negatives_come_first(planted, planted_corpus):
     found = evidence(planted["topic"], planted_corpus, "open", stretch=16)
     commas = ["," in case.texts for case in found.negatives]
     assert commas == sorted(commas, reverse=True)
-    assert n_hard(found) == sum(commas) > 0
+    assert 0 < sum(commas) < len(commas)
 
 
 def test_a_silent_stretch_ends_with_its_context(planted, planted_corpus):

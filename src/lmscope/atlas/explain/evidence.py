@@ -47,12 +47,6 @@ def evidence(
     return Evidence(record, tuple(positives), tuple(negatives))
 
 
-def n_hard(found: Evidence) -> int:
-    """Negatives that hold one of the latent's commonest peak tokens."""
-    hard = {token.id for token in found.record.peak_tokens[:_N_HARD]}
-    return sum(not hard.isdisjoint(case.tokens) for case in found.negatives)
-
-
 def read_case(start: int, length: int, corpus: CorpusText) -> Case:
     """A stretch of the corpus as a case without any firing."""
     return _case(_silent(start, length), corpus)

@@ -33,16 +33,6 @@ class Fit(NamedTuple):
     token_recall: float
     quality: float
 
-    @property
-    def stretch_f1(self) -> float:
-        """Harmonic mean of the stretches' precision and recall."""
-        return f1(self.stretch_precision, self.stretch_recall)
-
-    @property
-    def token_f1(self) -> float:
-        """Harmonic mean of the tokens' precision and recall."""
-        return f1(self.token_precision, self.token_recall)
-
 
 def f1(precision: float, recall: float) -> float:
     """Harmonic mean of both; 0 if both are."""
