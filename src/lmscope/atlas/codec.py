@@ -350,7 +350,11 @@ def _exponent(values: Float32[np.ndarray, "value"]) -> int:
     largest = float(np.abs(values).max()) if len(values) else 0.0
     if not np.isfinite(largest):
         raise ValueError("a value is not finite")
-    return 0 if largest == 0 else int(np.frexp(largest)[1]) - _TOP_EXPONENT
+    mantissa, exponent = np.frexp(largest)
+    # A largest value that rounds up to a power of two counts as that, so that a record that was read
+    # back is written with equal bytes.
+    carried = int(np.float16(mantissa) == 1)
+    return 0 if largest == 0 else int(exponent) + carried - _TOP_EXPONENT
 
 
 def _halves(values: Float32[np.ndarray, "value"]) -> tuple[int, Any]:
