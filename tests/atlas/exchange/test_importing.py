@@ -3,13 +3,13 @@
 import gzip
 import json
 import shutil
-from dataclasses import fields, is_dataclass
+from dataclasses import fields, is_dataclass, replace
 
 import numpy as np
 import pytest
 
 from lmscope.atlas.atlas import Atlas
-from lmscope.atlas.codec import same_record
+from lmscope.atlas.codec import RecordCodec, same_record, scalars_of
 from lmscope.atlas.config import AtlasMeta, CensusOptions
 from lmscope.atlas.exchange.content import content_of
 from lmscope.atlas.exchange.importing import import_atlas
@@ -79,6 +79,22 @@ def test_parquet_brings_the_atlas_back_byte_by_byte(atlas, tmp_path):
         assert again.digest == atlas.digest
         assert again.feature(0).label == "names of rivers"
         assert [said(again, i) for i in range(6)] == [said(atlas, i) for i in range(6)]
+
+
+def test_a_record_that_was_read_back_is_written_with_equal_bytes(made_record):
+    # The largest activation, just below 32, rounds up to 32, which has another power of two.
+    record = made_record(1, scale=1.0)
+    group = record.groups[0]
+    values = np.full_like(group.examples[0].values, 31.999)
+    first = replace(group.examples[0], values=values)
+    groups = (
+        replace(group, high=31.999, examples=(first, *group.examples[1:])),
+        *record.groups[1:],
+    )
+    codec = RecordCodec(20, 8)
+    record = replace(record, groups=groups)
+    blob = codec.encode(record)
+    assert codec.encode(codec.decode(scalars_of(record), blob)) == blob
 
 
 def close(a, b, step):
