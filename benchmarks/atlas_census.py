@@ -188,11 +188,12 @@ def measure_pass(asked: Any) -> dict[str, Any]:
     sites = sorted({dictionary.config.read_site, dictionary.config.write_site})
     with tempfile.TemporaryDirectory() as above:
         folder = Path(above)
-        contexts = Corpus.sample().contexts(model.tokenizer, CONTEXT_LENGTH, bos_id=model.bos_id)
-        n = min(asked.tokens // CONTEXT_LENGTH, len(contexts))
-        corpus = FrozenCorpus.freeze(
-            folder, contexts, model.tokenizer, indices=range(n), n_vocab=model.d_vocab
+        text, bos = Corpus.load("sample"), model.bos_id
+        contexts = text.contexts(
+            model.tokenizer, CONTEXT_LENGTH, bos_id=bos, max_tokens=asked.tokens
         )
+        n = len(contexts)
+        corpus = FrozenCorpus.freeze(folder, contexts, model.tokenizer, n_vocab=model.d_vocab)
         sample = sample_batches(model, corpus, n_tokens=8192, batch_contexts=asked.batch)
         exclusion = Exclusion(median_norms(model, sites, sample))
         batches = [

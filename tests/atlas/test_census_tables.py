@@ -116,6 +116,12 @@ def test_a_record_by_hand(tmp_path):
     ]
 
 
+def test_a_value_on_an_edge_of_the_histogram_lies_in_the_bin_above(tmp_path):
+    # 1 is 5 octaves below 32: the edge between the first 16 bins and the last 16.
+    record = one_record(tmp_path, numbered(3), [(1, 4, 1.0), (1, 9, 32.0)])
+    assert {i: n for i, n in enumerate(record.histogram) if n} == {16: 1, 31: 1}
+
+
 def test_held_out_contexts_count_for_everything_but_tokens(tmp_path):
     text = Text(np.full((4, LENGTH), 8))
     record = one_record(tmp_path, text, [(1, 0, 1.0), (1, 7, 1.0), (1, 12, 1.0)])
