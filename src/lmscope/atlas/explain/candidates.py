@@ -37,6 +37,9 @@ _MAX_BY_CHANCE: Final = 0.05
 """Values so telling that chance would give are fewer than this, among all that a vocabulary offers."""
 _SURE: Final = 0.5
 """A value on which the latent fires this often belongs to a list, even if few stretches show it."""
+_STRONG: Final = 0.5
+"""A single stretch is enough if it fires there with this share of its largest activation; weak firings
+are often of something else."""
 
 
 class Element(NamedTuple):
@@ -46,11 +49,15 @@ class Element(NamedTuple):
         value: An id, a word, a beginning or an end.
         mass: Share of all activation that has it.
         precision: Of the tokens that have it, the share that fires, as far as counts tell.
+        n_backing: Stretches that show it, or firings on it that the census counted.
+        strength: The largest activation on it, of the latent's largest.
     """
 
     value: str | int
     mass: float
     precision: float
+    n_backing: int
+    strength: float
 
 
 def clauses(seen: Seen) -> Iterator[Clause]:
@@ -144,14 +151,20 @@ def with_sure(seen: Seen, clause: Clause) -> Clause:
 
 
 def _is_list(condition: Condition) -> bool:
-    return condition.kind in ("token", "word") and condition.low == condition.high == 0
+    is_here = condition.low == condition.high == 0 and not condition.anywhere
+    return is_here and condition.kind in ("token", "word")
 
 
 def _lengthened(seen: Seen, condition: Condition) -> Condition:
     kind: Literal["token", "word"] = "token" if condition.kind == "token" else "word"
     elements = _elements(seen, kind, 0, min_cases=1)
     elements.sort(key=lambda e: (-e.mass * e.precision, str(e.value)))
-    more = [e.value for e in elements if e.precision >= _SURE and e.value not in condition.values]
+    more = [
+        e.value
+        for e in elements
+        if e.precision >= _SURE and (e.n_backing >= _MIN_CASES or e.strength >= _STRONG)
+        if e.value not in condition.values
+    ]
     values = (*condition.values, *more)[:MAX_VALUES]
     return condition.model_copy(update={"values": values})
 
@@ -166,20 +179,28 @@ def _elements(
 ) -> list[Element]:
     """What stands at an offset from the firing tokens, where chance would not put it."""
     mass: Counter[str | int] = Counter()
+    most: defaultdict[str | int, float] = defaultdict(float)
     rows: defaultdict[str | int, list[int]] = defaultdict(list)
     for value, row, place in _values(seen, kind, offset):
         mass[value] += seen.mass[row, place]
+        most[value] = max(most[value], float(seen.mass[row, place] / seen.mass.max()))
         rows[value].append(row)
     counted = seen.counted[kind] if offset == 0 else {}
     found = [
-        Element(value, mass[value], _precision(seen, value, len(rows[value]), counted))
+        Element(
+            value,
+            mass[value],
+            _precision(seen, value, len(rows[value]), counted),
+            max(len(set(rows[value])), counted.get(value, (0, 0))[0]),
+            most[value],
+        )
         for value in mass
         if counted.get(value, (0, 0))[0] >= _MIN_COUNT
         or _is_telling(seen, value, len(set(rows[value])), offset, min_cases)
     ]
     n_open = seen.record.n_fired / HELD_OUT_EVERY
     unseen = [
-        Element(value, n_fired / n_open, n_fired / n_seen)
+        Element(value, n_fired / n_open, n_fired / n_seen, n_fired, 0.0)
         for value, (n_fired, n_seen) in counted.items()
         if value not in mass and n_fired >= _MIN_COUNT
     ]
