@@ -2,6 +2,8 @@ import json
 
 import pytest
 
+from lmscope.atlas.atlas import Atlas
+from lmscope.atlas.best import best_features
 from lmscope.jobs.demo import DemoRecipe, demo
 from lmscope.jobs.reports import read_health
 from lmscope.jobs.running import running
@@ -17,12 +19,14 @@ ESTIMATES = (
     "ce_recovered_zero",
     "ce_recovered_mean",
 )
+SCORES = ("detection", "fuzzing", "intruder", "simulation")
 
 
 @pytest.fixture(scope="module")
 def wanted(values):
-    changes = {"job": "demo", "name": "demo", "n_telling": 3, "n_contexts": 2}
-    return DemoRecipe.from_mapping(values(**changes, **{"training.steps": 120}))
+    changes = {"job": "demo", "name": "demo", "n_features": 3, "n_examples": 2}
+    census = {"census.tokens": 6000, "census.batch_tokens": 512, "census.calibration_tokens": 512}
+    return DemoRecipe.from_mapping(values(**changes, **census, **{"training.steps": 120}))
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +37,10 @@ def shown(wanted, tmp_path_factory):
 def test_the_json_object_has_every_figure_and_its_interval(shown):
     figures = json.loads(json.dumps(shown.to_mapping()))
     plain = {"run", "model", "site", "n_latents", "n_tokens", "elapsed_s", "dead_fraction"}
-    assert figures.keys() == plain | set(ESTIMATES) | {f"{name}_interval" for name in ESTIMATES}
+    plain |= {"n_said", "not_known"}
+    scores = {key for key in figures if key in SCORES or key.startswith("detection_")}
+    intervals = {f"{name}_interval" for name in ESTIMATES}
+    assert figures.keys() - scores == plain | set(ESTIMATES) | intervals
     assert (figures["site"], figures["n_latents"]) == ("resid_post@1", 64)
     assert figures["elapsed_s"] > 0
     for name in ESTIMATES:
@@ -59,13 +66,23 @@ def test_every_plot_is_a_picture_in_the_run(shown):
         assert path.read_bytes().startswith(b"\x89PNG")
 
 
-def test_latents_are_shown_with_their_contexts_and_kept(shown):
-    kept = json.loads((shown.run.artifacts / "latents.json").read_text(encoding="utf-8"))
-    assert [latent.headline for latent in shown.latents] == [one["headline"] for one in kept]
-    assert 0 < len(kept) <= 3
-    for latent in shown.latents:
-        assert 0 < len(latent.strips) <= 2
-        assert all(max(strip.values) > 0 for strip in latent.strips)
+def test_the_atlas_of_the_dictionary_lies_in_the_run_with_its_labels(shown):
+    with Atlas.open(shown.run.path, name=NAME) as atlas:
+        assert len(atlas) == 64
+        assert len(atlas.labels) == 1
+        known = set(atlas.filter(known=True).latents)
+        features = best_features(atlas, 3, min_documents=1)
+    assert {feature.record.latent for feature in features} <= known
+    assert shown.labels.caption.startswith(NAME)
+
+
+def test_features_are_shown_with_their_examples_and_kept(shown):
+    kept = json.loads((shown.run.artifacts / "features.json").read_text(encoding="utf-8"))
+    assert [feature.headline for feature in shown.features] == [one["headline"] for one in kept]
+    assert len(kept) <= 3
+    for feature in shown.features:
+        assert 0 < len(feature.strips) <= 2
+        assert all(max(strip.values) > 0 for strip in feature.strips)
 
 
 def test_the_table_sets_the_dictionary_beside_its_baselines(shown):

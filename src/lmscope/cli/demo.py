@@ -19,9 +19,9 @@ app = App(name="demo", help_epilogue=_EXAMPLES, help_format="plaintext")
 
 @app.default
 def demo(recipe: str | None = None, /, *, job: JobOptions = _JOB) -> int:
-    """Train a dictionary on SmolLM2-135M, measure it on held-out text, show its latents.
+    """Train a dictionary on SmolLM2-135M, measure it, and say what its latents mean.
 
-    Takes under ten minutes on two idle processors; the model must be fetched once before, which
+    Takes about a quarter of an hour on two idle processors; the model must be fetched once before, which
     happens by itself when there is a network.
 
     Args:

@@ -51,15 +51,17 @@ def report_suite(rows: Sequence[SuiteRow]) -> None:
 
 
 def report_demo(result: DemoResult, as_json: bool) -> None:
-    """Print the demo's table and its telling latents, or its figures as one JSON object."""
+    """Print the demo's best supported features and its tables, or its figures as one JSON object."""
     if as_json:
         console.print_json(result.to_mapping())
         return
-    for latent in result.latents:
-        console.print_line(f"\n{latent.headline}")
-        for strip in latent.strips:
+    for feature in result.features:
+        console.print_line(f"\n{feature.headline}")
+        for strip in feature.strips:
             console.print_strip(strip)
     console.print_line("")
     console.print_table(result.table)
+    console.print_table(result.labels)
     if result.plots:
         console.say(f"Plots: {result.plots[0].parent}")
+    console.say(f"More of any latent: lmscope atlas show {result.run.path.name} LATENT")

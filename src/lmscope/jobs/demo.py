@@ -1,4 +1,4 @@
-"""The demo: a real model to a trained, measured dictionary and its most telling latents."""
+"""The demo: a real model to a trained, measured dictionary, and an atlas that says what its latents mean."""
 
 import json
 from collections.abc import Sequence
@@ -8,31 +8,40 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import Field
 
+from lmscope.atlas.atlas import Atlas
+from lmscope.atlas.best import best_features
+from lmscope.atlas.feature import Feature
 from lmscope.core.files import write_text
 from lmscope.core.protocols import Listener
-from lmscope.dictionaries.examples import ExampleOptions, TellingLatent, telling_latents
 from lmscope.display.plots import histogram_plot, line_plot
 from lmscope.display.tables import Table
 from lmscope.display.tokens import TokenStrip
+from lmscope.jobs.atlas import AtlasRecipe, Building, CensusChoice, atlas_task
+from lmscope.jobs.explain import Explaining, ExplainRecipe, explained_atlases, read_report
 from lmscope.jobs.reports import health_table
 from lmscope.jobs.running import running
 from lmscope.jobs.train import Measured, Training, TrainRecipe
 from lmscope.runs.run import Run
+from lmscope.runs.signals import StopSignal
 
 
 class DemoRecipe(TrainRecipe):
-    """What `lmscope demo` does: a training of one dictionary, and how many latents it shows."""
+    """What `lmscope demo` does: a training of one dictionary, its atlas, and how many latents it shows."""
 
     job: Literal["demo"] = "demo"
     name: str = "demo"
-    n_telling: Annotated[int, Field(ge=0)] = 10
-    """Latents that are shown."""
-    n_contexts: Annotated[int, Field(ge=1)] = 3
-    """Contexts that are shown of each."""
+    census: CensusChoice = CensusChoice()
+    """How much text the atlas is made from."""
+    n_explained: Annotated[int, Field(ge=1)] | None = 1000
+    """Latents that are explained, drawn at random; absent: all."""
+    n_features: Annotated[int, Field(ge=0)] = 10
+    """Latents that are shown: those whose labels are best supported."""
+    n_examples: Annotated[int, Field(ge=1)] = 3
+    """Examples that are shown of each."""
 
 
-class ShownLatent(NamedTuple):
-    """A latent for the eye: a line about it and its top contexts as shaded tokens."""
+class ShownFeature(NamedTuple):
+    """A latent for the eye: a line about it and its top examples as shaded tokens."""
 
     headline: str
     strips: tuple[TokenStrip, ...]
@@ -46,14 +55,16 @@ class DemoResult:
         run: The finished run.
         figures: The figures by name, as `--json` prints them.
         table: The dictionary beside its baselines.
-        latents: The most telling ones.
+        labels: How far the labels of its latents can be trusted.
+        features: The latents whose labels are best supported.
         plots: Pictures in the run's folder.
     """
 
     run: Run
     figures: dict[str, Any]
     table: Table
-    latents: tuple[ShownLatent, ...]
+    labels: Table
+    features: tuple[ShownFeature, ...]
     plots: tuple[Path, ...]
 
     def to_mapping(self) -> dict[str, Any]:
@@ -68,7 +79,7 @@ def demo(
     listeners: Sequence[Listener] = (),
     resume: Path | str | None = None,
 ) -> DemoResult:
-    """Train the recipe's first dictionary, measure it, draw it and find its telling latents.
+    """Train the recipe's first dictionary, measure and draw it, build its atlas and explain it.
 
     Args:
         recipe: What to do; the shipped recipes `demo` and `demo-gpu` are meant for it.
@@ -83,11 +94,27 @@ def demo(
         training = Training(recipe, run, stop)
         first = training.go()[0]
         plots = draw(run, first)
-        run.event("phase", phase="latents", dictionary=first.name)
-        latents = _latents(training, first)
-        _write_latents(run, latents)
-        table = _table(first)
-    return DemoResult(run, _figures(run, training, first), table, latents, plots)
+        explain_latents(training, first, run, stop)
+        report = read_report(run.artifacts / "labels" / first.name)
+        with Atlas.open(run.path, name=first.name) as atlas:
+            found = best_features(atlas, recipe.n_features)
+            features = tuple(_shown(feature, recipe.n_examples) for feature in found)
+        _write_features(run, features)
+        labels = report.table(first.name)
+        figures = _figures(run, training, first) | report.headline()
+    return DemoResult(run, figures, _table(first), labels, features, plots)
+
+
+def explain_latents(training: Training, measured: Measured, run: Run, stop: StopSignal) -> None:
+    """Build the atlas of a dictionary of the same run, and label its latents; what is there stays."""
+    recipe = training.recipe
+    assert isinstance(recipe, DemoRecipe)
+    seed, only = recipe.seed, (measured.name,)
+    atlas = AtlasRecipe(dictionary=str(run.path), only=only, census=recipe.census, seed=seed)
+    Building(atlas, atlas_task(atlas), run, stop, model=training.model).go()
+    n = recipe.n_explained
+    labels = ExplainRecipe(atlas=str(run.path), only=only, n_latents=n, seed=seed)
+    Explaining(labels, explained_atlases(labels), run, stop).go()
 
 
 def draw(run: Run, measured: Measured) -> tuple[Path, ...]:
@@ -124,54 +151,26 @@ def draw(run: Run, measured: Measured) -> tuple[Path, ...]:
     return tuple(pictures)
 
 
-def _latents(training: Training, measured: Measured) -> tuple[ShownLatent, ...]:
-    recipe = training.recipe
-    assert isinstance(recipe, DemoRecipe)
-    if not recipe.n_telling:
-        return ()
-    options = ExampleOptions(
-        n_contexts=recipe.evaluation.options(recipe.text.context_length, recipe.seed).n_contexts,
-        n_shown=recipe.n_contexts,
-    )
-    found = telling_latents(
-        training.model,
-        measured.dictionary,
-        training.text.held_out,
-        exclusion=measured.exclusion,
-        n=recipe.n_telling,
-        options=options,
-    )
-    return tuple(_shown(latent, training) for latent in found)
-
-
-def _shown(latent: TellingLatent, training: Training) -> ShownLatent:
-    decode = training.model.tokenizer.decode
-    strips = tuple(
-        TokenStrip(
-            tuple(str(decode([token])) for token in example.tokens),
-            tuple(float(value) for value in example.activations),
-            full=latent.max_activation,
-        )
-        for example in latent.examples
-    )
-    peak = decode([latent.peak_token])
+def _shown(feature: Feature, n_examples: int) -> ShownFeature:
+    record = feature.record
+    scores = ", ".join(f"{one.scorer} {one.value:.2f}" for one in feature.scores)
     headline = (
-        f"latent {latent.latent}: fires on {latent.density:.2%} of the tokens, peaks at {peak!r} in "
-        f"{latent.peak_token_share:.0%} of its top contexts, from {latent.n_documents} documents"
+        f"latent {record.latent}: {feature.label} ({scores}; fires on {record.density:.2%} of the tokens, in "
+        f"{record.n_documents} documents)"
     )
-    return ShownLatent(headline, strips)
+    return ShownFeature(headline, feature.strips()[:n_examples])
 
 
-def _write_latents(run: Run, latents: Sequence[ShownLatent]) -> None:
+def _write_features(run: Run, features: Sequence[ShownFeature]) -> None:
     values = [
         {
-            "headline": latent.headline,
-            "contexts": [{"tokens": s.tokens, "activations": s.values} for s in latent.strips],
+            "headline": feature.headline,
+            "examples": [{"tokens": s.tokens, "activations": s.values} for s in feature.strips],
         }
-        for latent in latents
+        for feature in features
     ]
     text = json.dumps(values, indent=1, ensure_ascii=False)
-    write_text(run.artifacts / "latents.json", text + "\n")
+    write_text(run.artifacts / "features.json", text + "\n")
 
 
 def _table(measured: Measured) -> Table:
