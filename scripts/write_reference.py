@@ -14,8 +14,10 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic import BaseModel
 
 from lmscope.cli.main import COMMANDS
+from lmscope.jobs.atlas import AtlasRecipe
 from lmscope.jobs.demo import DemoRecipe
 from lmscope.jobs.evaluate import EvaluateRecipe
+from lmscope.jobs.explain import ExplainRecipe
 from lmscope.jobs.geometry import GeometryRecipe
 from lmscope.jobs.train import TrainRecipe
 
@@ -33,7 +35,11 @@ def help_of(*words: str) -> str:
 
 def cli_page() -> str:
     parts = [NOTE, "# Command line\n", f"```text\n{help_of()}\n```\n"]
-    nested = {"models": ("list", "show", "get"), "runs": ("list", "show", "diff", "rm")}
+    nested = {
+        "atlas": ("build", "show", "query", "pack", "export", "import"),
+        "models": ("list", "show", "get"),
+        "runs": ("list", "show", "diff", "rm"),
+    }
     for command in COMMANDS:
         parts.append(f"## lmscope {command}\n\n```text\n{help_of(command)}\n```\n")
         for verb in nested.get(command, ()):
@@ -54,7 +60,8 @@ def recipes_page() -> str:
         "`--set a.b=c` changes any key, the value read as TOML.\n",
     ]
     done: set[str] = set()
-    for recipe in (TrainRecipe, EvaluateRecipe, GeometryRecipe, DemoRecipe):
+    jobs = (TrainRecipe, EvaluateRecipe, AtlasRecipe, ExplainRecipe, GeometryRecipe, DemoRecipe)
+    for recipe in jobs:
         parts.append(f'## job = "{recipe.model_fields["job"].default}"\n')
         parts += tables(recipe, "", done)
     return "\n".join(parts)

@@ -18,7 +18,7 @@ _EXAMPLES: Final = """Example:
 
     lmscope explain last
     lmscope explain RUN --latents 500 --threshold 0.7
-    lmscope explain RUN --judge llm --endpoint http://localhost:8000/v1 --llm NAME
+    lmscope explain RUN --judge llm --endpoint URL --llm NAME
     lmscope explain RUN --explainer llm --endpoint URL --llm NAME --key-env KEY
 
 RUN is a path, a folder name, a beginning of one, or `last`: the newest that

@@ -32,8 +32,8 @@ class DemoRecipe(TrainRecipe):
     name: str = "demo"
     census: CensusChoice = CensusChoice()
     """How much text the atlas is made from."""
-    n_explained: Annotated[int, Field(ge=1)] | None = 1000
-    """Latents that are explained, drawn at random; absent: all."""
+    n_explained: Annotated[int, Field(ge=1)] = 1000
+    """Latents that are explained, drawn at random; all where there are fewer."""
     n_features: Annotated[int, Field(ge=0)] = 10
     """Latents that are shown: those whose labels are best supported."""
     n_examples: Annotated[int, Field(ge=1)] = 3
