@@ -80,6 +80,19 @@ def test_what_float32_cannot_tell_apart_is_ordered_by_float64():
     assert ids(found.largest) == [[49, 48, 47, 46]]
 
 
+def test_what_float32_orders_wrongly_is_ordered_by_float64():
+    # Terms of size 1 that cancel: float32 is wrong by more than the products differ.
+    rng = np.random.default_rng(0)
+    query, base = rng.standard_normal((2, 200))
+    base -= query * (query @ base) / (query @ query)
+    rows = base + 1e-8 * rng.standard_normal((60, 200))
+    expected = (query * rows).sum(axis=1).argsort()[::-1][:4].tolist()
+    single = torch.from_numpy(rows).float() @ torch.from_numpy(query).float()
+    assert set(single.argsort(descending=True)[:4].tolist()) != set(expected)
+    found = extreme_products(lambda _: query[None], range(1), keys_of(rows), 4)
+    assert ids(found.largest) == [expected]
+
+
 def test_a_range_of_queries_keeps_its_numbers():
     rows = np.eye(6)
     found = extreme_products(lambda numbers: rows[numbers], range(4, 6), keys_of(rows), 1).largest
