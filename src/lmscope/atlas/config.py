@@ -53,5 +53,7 @@ class AtlasMeta(Config):
     n_contexts: int
     n_counted: int
     """Positions that count."""
+    median_norms: dict[str, float] = {}  # noqa: RUF012 (a frozen value)
+    """By site: what outliers were told by, for who reads other text with the same dictionary."""
     n_latents: int
     options: CensusOptions

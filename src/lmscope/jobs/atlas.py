@@ -255,10 +255,12 @@ class Building:
         """The atlas of one dictionary, from its shards."""
         corpus, model = census.corpus, self.model
         shards = ShardReader(census.shards_of(name))
+        config = dictionary.config
+        sites = {str(config.read_site), str(config.write_site)}
         meta = AtlasMeta(
             dictionary=name,
             dictionary_digest=measured.dictionaries[name],
-            dictionary_config=dictionary.config.to_mapping(),
+            dictionary_config=config.to_mapping(),
             model=model.name,
             weights_hash=model.weights_hash,
             tokenizer_hash=corpus.config.tokenizer_hash,
@@ -266,7 +268,8 @@ class Building:
             context_length=corpus.context_length,
             n_contexts=corpus.n_contexts,
             n_counted=int(shards.counted().sum()),
-            n_latents=dictionary.config.n_latents,
+            median_norms={site: measured.median_norms[site] for site in sorted(sites)},
+            n_latents=config.n_latents,
             options=self.recipe.options,
         )
         counted = Counted(model, dictionary, shards, corpus, meta, measured.final_scale)

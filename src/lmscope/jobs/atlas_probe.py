@@ -7,10 +7,12 @@ from lmscope.atlas.atlas import Atlas
 from lmscope.core.config import read_toml
 from lmscope.core.errors import RecipeError
 from lmscope.core.protocols import Listener
+from lmscope.core.site import Site
 from lmscope.dictionaries import storage
 from lmscope.dictionaries.probing import Probe, probe
 from lmscope.jobs.evaluate import EvaluateRecipe, evaluation_task
 from lmscope.jobs.steer import open_bench
+from lmscope.models.exclusion import Exclusion
 from lmscope.runs.artifact import read_manifest
 from lmscope.runs.run import RECIPE_FILE
 from lmscope.text.tokens import tokenizer_fingerprint
@@ -48,7 +50,9 @@ def probe_text(
     if not fitting:
         atlas.check_fits(dictionary_digest=next(iter(found.values())))
     name = fitting[0] if len(found) > 1 else None
-    bench = open_bench(path, listener, name=name, device=device)
+    norms = {Site.parse(site): norm for site, norm in atlas.meta.median_norms.items()}
+    exclusion = Exclusion(norms) if norms else None
+    bench = open_bench(path, listener, name=name, device=device, exclusion=exclusion)
     tokenizer: Any = (
         bench.model.tokenizer
     )  # the library's own type does not say what all of its kinds have

@@ -147,6 +147,7 @@ def open_bench(
     model: str | None = None,
     device: str | None = None,
     calibration_tokens: int = 4096,
+    exclusion: Exclusion | None = None,
 ) -> Bench:
     """Load a dictionary with its model, and find out which positions are outliers.
 
@@ -158,6 +159,7 @@ def open_bench(
         device: Another device than the one it was trained on.
         calibration_tokens: Training tokens from which median norms are estimated; 0: the text is not
             read, and outliers are steered like any other position.
+        exclusion: Which positions are outliers, where that is known; nothing is estimated then.
 
     Raises:
         ArtifactError: There is no dictionary, or several and no name.
@@ -170,9 +172,10 @@ def open_bench(
     loaded = load_model(task.model, listener)
     dictionary = dictionary.to(loaded.device)
     check_fits(loaded, dictionary)
-    exclusion = Exclusion()
-    if calibration_tokens:
-        exclusion = _exclusion(task, loaded, dictionary, calibration_tokens, listener)
+    if exclusion is None:
+        exclusion = Exclusion()
+        if calibration_tokens:
+            exclusion = _exclusion(task, loaded, dictionary, calibration_tokens, listener)
     statistics = Path(path) / "artifacts" / "health" / chosen / "latents.safetensors"
     largest = LatentStatistics.load(statistics).max_activation if statistics.is_file() else None
     return Bench(chosen, loaded, dictionary, exclusion, largest)
