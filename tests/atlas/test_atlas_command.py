@@ -60,7 +60,9 @@ def test_query_asks_by_label_token_neighbour_and_figures(ask):
     assert latents(ask("query", "last", "--known", "--order", "-detection")) == [0, 3]
     assert latents(ask("query", "last", "--unknown")) == [1, 2, 4, 5]
     assert latents(ask("query", "last", "--alive", "--limit", "2")) == [0, 1]
-    rows = ask("query", "last", "--sql", "SELECT id, shown(id) FROM latent ORDER BY id LIMIT 2")["rows"]
+    rows = ask("query", "last", "--sql", "SELECT id, shown(id) FROM latent ORDER BY id LIMIT 2")[
+        "rows"
+    ]
     assert rows == [[0, "names of rivers"], [1, "not known"]]
 
 
