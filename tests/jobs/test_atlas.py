@@ -5,15 +5,21 @@ import json
 import numpy as np
 import pytest
 
+from lmscope.atlas.atlas import Atlas
 from lmscope.atlas.corpus import FrozenCorpus
 from lmscope.atlas.store import CensusReader, read_vectors
-from lmscope.core.errors import RecipeError
+from lmscope.core.errors import ArtifactError, RecipeError
+from lmscope.core.site import Site
 from lmscope.dictionaries.dictionary import Dictionary
 from lmscope.jobs.atlas import AtlasRecipe, build_atlas, plan_atlas
+from lmscope.jobs.atlas_probe import probe_text
+from lmscope.jobs.running import Silent
 from lmscope.jobs.train import train
+from lmscope.models.language_model import LanguageModel
 from lmscope.runs.artifact import read_manifest
 from lmscope.runs.run import Run
 
+SITE = Site.parse("resid_post@1")
 SMALL = {
     "census": {"tokens": 2000, "batch_tokens": 128, "shard_tokens": 512, "calibration_tokens": 512},
     "options": {"n_top": 4, "n_each": 2, "stretch": 8, "n_silent": 4, "n_tokens": 5},
@@ -74,6 +80,32 @@ def test_a_run_gets_one_corpus_and_an_atlas_of_each_dictionary(whole, several):
         alive = next(record for record in found if not record.is_dead)
         assert alive.top_logits
         assert alive.neighbours
+
+
+NAME = "resid_post-1-64-topk-4"
+
+
+def test_what_fires_on_a_text_is_what_the_dictionary_says(whole, several):
+    text = "no doubt she lied."
+    with Atlas.open(whole.path, name=NAME) as atlas:
+        assert atlas.meta.median_norms.keys() == {"resid_post@1"}
+        found = probe_text(atlas, text, Silent())
+    model = LanguageModel.load(several.recipe_values["model"]["name"], device="cpu")
+    dictionary = Dictionary.load(several.artifacts / "dictionaries" / NAME)
+    latents = dictionary.encode(model.read(model.batch(text), ["resid_post@1"])[SITE][0].float())
+    latents[0] = 0.0  # BOS does not count
+    best = int(latents.amax(0).argmax())
+    assert found.ranked(1)[0].latent == best
+    assert found.ranked(1)[0].max == pytest.approx(float(latents.max()), rel=1e-4)
+
+
+def test_another_dictionary_than_the_atlass_is_refused(whole, several):
+    other = several.artifacts / "dictionaries" / "mlp_out-1-64-topk-4"
+    with (
+        Atlas.open(whole.path, name=NAME) as atlas,
+        pytest.raises(ArtifactError, match="is of dictionary"),
+    ):
+        probe_text(atlas, "no doubt.", Silent(), dictionary=other)
 
 
 def test_nothing_but_artifacts_and_the_runs_own_files_is_left(whole):

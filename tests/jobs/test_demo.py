@@ -4,9 +4,10 @@ import pytest
 
 from lmscope.atlas.atlas import Atlas
 from lmscope.atlas.best import best_features
+from lmscope.jobs.atlas_probe import probe_text
 from lmscope.jobs.demo import DemoRecipe, demo
 from lmscope.jobs.reports import read_health
-from lmscope.jobs.running import running
+from lmscope.jobs.running import Silent, running
 from lmscope.runs.run import Run
 
 NAME = "resid_post-1-64-topk-4"
@@ -72,6 +73,9 @@ def test_the_atlas_of_the_dictionary_lies_in_the_run_with_its_labels(shown):
         assert len(atlas.labels) == 1
         known = set(atlas.filter(known=True).latents)
         features = best_features(atlas, 3, min_documents=1)
+        assert probe_text(
+            atlas, "no doubt.", Silent()
+        ).ranked()  # finds the dictionary in its own run
     assert {feature.record.latent for feature in features} <= known
     assert shown.labels.caption.startswith(NAME)
 

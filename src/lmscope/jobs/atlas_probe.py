@@ -61,8 +61,10 @@ def probe_text(
 
 
 def _built_from(atlas: Atlas) -> Path:
-    # RUN/artifacts/atlas/NAME: the run's own recipe names the dictionary.
+    # RUN/artifacts/atlas/NAME: the run trained the dictionary itself, as a demo does, or its recipe names it.
     above = atlas.path.resolve().parents
+    if len(above) > 2 and (above[1] / "dictionaries" / atlas.path.name).is_dir():
+        return above[2]
     recipe = above[2] / RECIPE_FILE if len(above) > 2 else None
     if atlas.path.is_file() or recipe is None or not recipe.is_file():
         raise RecipeError(
