@@ -9,6 +9,7 @@ import pytest
 
 from lmscope.core.errors import DataError, RunError
 from lmscope.core.protocols import Listener
+from lmscope.runs.followed import FollowedRun
 from lmscope.runs.lock import is_locked
 from lmscope.runs.recipe import Recipe
 from lmscope.runs.run import Run, differences
@@ -34,6 +35,15 @@ class Ear:
 
 def tree(path):
     return {p.relative_to(path).as_posix(): p.read_bytes() for p in path.rglob("*") if p.is_file()}
+
+
+@pytest.mark.parametrize("kind", [Run.open, FollowedRun.of])
+def test_a_run_that_ended_after_it_was_opened_was_not_interrupted(tmp_path, kind):
+    """Of several processes the others may ask when the first one has already ended the run."""
+    with Run.create(tmp_path, Small()) as run:
+        seen = kind(run.path)
+        assert seen.status == "running"
+    assert seen.status == "done"
 
 
 def test_a_new_run_has_all_its_parts(tmp_path):

@@ -144,7 +144,9 @@ class Run:
     def status(self) -> Status:
         """Where the run stands; one whose process was killed counts as interrupted."""
         if self.record.status == "running" and self._lock is None and not is_locked(self.path):
-            return "interrupted"
+            # It may have ended since it was read: then it was not killed.
+            status = read_record(self.path).status
+            return "interrupted" if status == "running" else status
         return self.record.status
 
     @property
