@@ -1,0 +1,1 @@
+"""One process with the model, which answers while people wait."""

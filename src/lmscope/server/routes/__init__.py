@@ -1,0 +1,1 @@
+"""The addresses of the server; each one asks a view."""

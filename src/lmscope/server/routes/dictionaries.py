@@ -1,0 +1,66 @@
+"""Dictionaries: how good they are, their maps, and the lists of their features."""
+
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Query
+
+from lmscope.server.schemas.dictionary import DictionaryPage, FeatureMap, FeatureRows
+
+router = APIRouter(prefix="/dictionaries/{dictionary}", tags=["dictionaries"])
+AtlasId = Annotated[
+    str | None, Query(description="Beginning of an atlas's digest; absent: the newest.")
+]
+Order = Literal[
+    "latent",
+    "n_fired",
+    "density",
+    "mean",
+    "max",
+    "n_documents",
+    "document_share",
+    "detection",
+    "-latent",
+    "-n_fired",
+    "-density",
+    "-mean",
+    "-max",
+    "-n_documents",
+    "-document_share",
+    "-detection",
+]
+
+
+@router.get("")
+def dictionary_page(dictionary: str) -> DictionaryPage:
+    """A dictionary."""
+    raise NotImplementedError
+
+
+@router.get("/map")
+def feature_map(dictionary: str, atlas: AtlasId = None) -> FeatureMap:
+    """Two coordinates a latent."""
+    raise NotImplementedError
+
+
+@router.get("/features")
+def features(
+    dictionary: str,
+    atlas: AtlasId = None,
+    order: Order = "latent",
+    label: Annotated[str | None, Query(max_length=500, description="Words of the label.")] = None,
+    token: Annotated[
+        str | None, Query(max_length=200, description="It fires on this token.")
+    ] = None,
+    near: Annotated[int | None, Query(ge=0, description="Ranked by cosine to this latent.")] = None,
+    known: bool | None = None,
+    dead: bool | None = None,
+    dense: bool | None = None,
+    starred: bool | None = None,
+    tag: Annotated[str | None, Query(max_length=64)] = None,
+    min_density: Annotated[float | None, Query(ge=0, le=1)] = None,
+    max_density: Annotated[float | None, Query(ge=0, le=1)] = None,
+    offset: Annotated[int, Query(ge=0)] = 0,
+    limit: Annotated[int, Query(ge=1, le=200)] = 100,
+) -> FeatureRows:
+    """A stretch of the list of features that fit; `total` counts them all."""
+    raise NotImplementedError

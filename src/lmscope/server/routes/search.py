@@ -1,0 +1,34 @@
+"""Search over all dictionaries, and two dictionaries side by side."""
+
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Query
+
+from lmscope.server.schemas.search import Comparison, SearchAnswer
+
+router = APIRouter(tags=["search"])
+
+
+@router.get("/search")
+def search(
+    q: Annotated[str, Query(min_length=1, max_length=500)],
+    kind: Literal["label", "token", "near"] = "label",
+    dictionary: Annotated[list[str], Query(description="Ids; all where none is named.")] = [],
+    limit: Annotated[int, Query(ge=1, le=200)] = 20,
+) -> SearchAnswer:
+    """Features by label or token; or, for `near`, those whose decoder rows are nearest to `q`, a feature `DICTIONARY/LATENT`."""
+    raise NotImplementedError
+
+
+@router.get("/compare")
+def compare(
+    a: Annotated[str, Query(max_length=300, description="Id of a dictionary.")],
+    b: Annotated[str, Query(max_length=300, description="Id of another.")],
+    kind: Annotated[
+        Literal["split", "carried over", "lost"] | None, Query(description="Groups of this kind.")
+    ] = None,
+    offset: Annotated[int, Query(ge=0)] = 0,
+    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+) -> Comparison:
+    """What the wider one makes of the latents of the narrower one."""
+    raise NotImplementedError

@@ -1,0 +1,1 @@
+"""What the server answers, as types; the web app's own types are generated from them."""

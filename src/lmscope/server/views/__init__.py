@@ -1,0 +1,1 @@
+"""From what lies on disk to what a page shows."""

@@ -1,0 +1,1 @@
+"""Long work: jobs as runs in processes of their own."""
