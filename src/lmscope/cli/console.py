@@ -5,6 +5,8 @@ import math
 import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from shutil import which
 from typing import Any, Final
 
 from rich.console import Console
@@ -31,6 +33,14 @@ def stdout() -> Console:
 def say(sentence: str) -> None:
     """Write one sentence to stderr, unbroken, so that it can be searched for."""
     stderr().print(sentence, soft_wrap=True)
+
+
+def own_command() -> str:
+    """How a person calls this program here: by name where the shell finds it, by its path otherwise."""
+    if which("lmscope") is not None:
+        return "lmscope"
+    called = Path(sys.argv[0])
+    return str(called) if called.name == "lmscope" else "python -m lmscope"
 
 
 def print_json(value: Mapping[str, Any] | Sequence[Any]) -> None:

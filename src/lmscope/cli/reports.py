@@ -64,4 +64,6 @@ def report_demo(result: DemoResult, as_json: bool) -> None:
     console.print_table(result.labels)
     if result.plots:
         console.say(f"Plots: {result.plots[0].parent}")
-    console.say(f"More of any latent: lmscope atlas show {result.run.path.name} LATENT")
+    command = console.own_command()
+    console.say(f"More of any latent: {command} atlas show {result.run.path} LATENT")
+    console.say(f"See, search and steer all of it in the browser: {command} serve {result.run.path}")
