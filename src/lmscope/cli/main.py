@@ -36,6 +36,7 @@ COMMANDS: Final = {
     "atlas": "Say what every latent means: build, show, ask, pack and exchange atlases.",
     "explain": "Say what the latents of an atlas mean, and how far to trust it.",
     "steer": "Let a model go on with a prompt while latents are activated, clamped or ablated.",
+    "serve": "Show runs, dictionaries and features in the browser.",
     "convert": "Convert dictionaries from and to the formats of other tools.",
     "models": "List, describe and fetch models.",
     "runs": "List, show, compare and remove runs.",
