@@ -3,7 +3,10 @@ import { StrictMode } from "react";
 import { createRoot } from "react-dom/client";
 import { RequestFailed } from "./api/client";
 import { App } from "./app/App";
+import { startTheme } from "./ui/useTheme";
 import "./ui/theme.css";
+
+startTheme();
 
 const queries = new QueryClient({
   defaultOptions: {
