@@ -1,14 +1,16 @@
 """`lmscope steer` as a person calls it, on a run of the miniature model."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from lmscope.cli.main import main
 from lmscope.core.errors import ArtifactError, RecipeError
 from lmscope.dictionaries.latent_statistics import LatentStatistics
+from lmscope.jobs.bench import Bench, find_subject, open_bench
 from lmscope.jobs.running import Silent
-from lmscope.jobs.steer import Bench, SteerChoice, chosen_changes, open_bench, steer
+from lmscope.jobs.steer import SteerChoice, chosen_changes, steer
 from lmscope.models.generate import GenerationOptions
 
 NAME = "resid_post-1-64-topk-4"
@@ -16,7 +18,7 @@ NAME = "resid_post-1-64-topk-4"
 
 @pytest.fixture(scope="module")
 def bench(trained) -> Bench:
-    return open_bench(trained.path, Silent(), calibration_tokens=512)
+    return open_bench(find_subject(trained.path), Silent(), calibration_tokens=512)
 
 
 def choice(**changes) -> SteerChoice:
@@ -45,7 +47,8 @@ def test_a_bench_holds_the_dictionary_on_its_model(bench, trained) -> None:
 
 
 def test_without_calibration_no_text_is_read(trained) -> None:
-    found = open_bench(trained.artifacts / "dictionaries" / NAME, Silent(), calibration_tokens=0)
+    subject = find_subject(trained.artifacts / "dictionaries" / NAME)
+    found = open_bench(subject, Silent(), calibration_tokens=0)
     assert found.exclusion.median_norm == {}
     assert found.max_activation is None
 
@@ -74,25 +77,25 @@ def test_each_prompt_has_its_arms_and_its_effect(bench) -> None:
 def test_an_amount_with_x_is_a_multiple_of_the_largest_activation(bench) -> None:
     assert bench.max_activation is not None
     latents = bench.max_activation.argsort(descending=True)[:2].tolist()
-    changes = chosen_changes(bench, choice(latents=latents, amount="2x"))
+    changes = chosen_changes(bench.subject, choice(latents=latents, amount="2x"))
     wanted = [2 * float(bench.max_activation[latent]) for latent in latents]
     assert [change.value for change in changes] == pytest.approx(wanted)
-    assert [change.value for change in chosen_changes(bench, choice(amount=" -3.5 "))] == [-3.5]
+    assert [change.value for change in chosen_changes(bench.subject, choice(amount=" -3.5 "))] == [
+        -3.5
+    ]
 
 
 @pytest.mark.parametrize("amount", ["much", "x", "2xx", ""])
 def test_what_is_no_amount_is_refused(bench, amount) -> None:
     with pytest.raises(RecipeError, match="is no amount: give a number"):
-        chosen_changes(bench, choice(amount=amount))
+        chosen_changes(bench.subject, choice(amount=amount))
 
 
 def test_a_multiple_needs_a_measured_activation(bench, trained) -> None:
-    unmeasured = open_bench(
-        trained.artifacts / "dictionaries" / NAME, Silent(), calibration_tokens=0
-    )
+    unmeasured = find_subject(trained.artifacts / "dictionaries" / NAME)
     with pytest.raises(RecipeError, match="was not measured"):
         chosen_changes(unmeasured, choice(amount="2x"))
-    silenced = Bench(NAME, bench.model, bench.dictionary, bench.exclusion, bench.max_activation * 0)
+    silenced = replace(bench.subject, max_activation=bench.max_activation * 0)
     with pytest.raises(RecipeError, match="Latent 3 never fired"):
         chosen_changes(silenced, choice(amount="2x"))
 
@@ -111,10 +114,10 @@ def test_several_dictionaries_need_a_name(recipe, tmp_path) -> None:
         root=tmp_path,
     )
     with pytest.raises(ArtifactError, match=r"2 dictionaries .* --dictionary"):
-        open_bench(run.path, Silent(), calibration_tokens=0)
+        find_subject(run.path)
     with pytest.raises(ArtifactError, match=f"Did you mean {NAME}"):
-        open_bench(run.path, Silent(), name=NAME.replace("64", "65"), calibration_tokens=0)
-    assert open_bench(run.path, Silent(), name=NAME, calibration_tokens=0).name == NAME
+        find_subject(run.path, name=NAME.replace("64", "65"))
+    assert find_subject(run.path, name=NAME).name == NAME
 
 
 def test_the_command_prints_what_was_written(trained, capsys) -> None:
@@ -163,3 +166,14 @@ def test_wrong_words_end_in_one_sentence(trained, capsys, words, message) -> Non
 
 def test_options_have_the_generation_they_say() -> None:
     assert choice().generation == GenerationOptions(n_tokens=6, stop_at_end=False)
+
+
+def test_a_latent_that_does_not_exist_is_told_before_the_model_is_loaded(
+    trained, capsys, monkeypatch
+) -> None:
+    def load(*_words, **_options):
+        raise AssertionError("the model was loaded")
+
+    monkeypatch.setattr("lmscope.jobs.bench.load_model", load)
+    assert main(steer_words(trained, "--latent", "64", "--clamp", "1")) != 0
+    assert "no latent 64" in capsys.readouterr().err

@@ -14,8 +14,8 @@ from lmscope.core.errors import RecipeError
 from lmscope.display.tables import Table
 
 if TYPE_CHECKING:
-    from lmscope.core.protocols import Listener
-    from lmscope.jobs.steer import Bench, Steered, SteerResult
+    from lmscope.jobs.bench import Subject
+    from lmscope.jobs.steer import Steered, SteerResult
 
 _EXAMPLES: Final = """Example:
 
@@ -75,24 +75,17 @@ class Place:
     runs_dir: Annotated[Path, Parameter(metavar="FOLDER")] = Path("runs")
     """Folder of all runs."""
 
-    def open(self, target: str, listener: "Listener") -> "Bench":
-        """The dictionary on its model; errors as of `open_bench`."""
+    def find(self, target: str) -> "Subject":
+        """The dictionary; errors as of `find_subject`."""
         from lmscope.cli.run_names import find_run
-        from lmscope.jobs.steer import open_bench
+        from lmscope.jobs.bench import find_subject
 
         if self.calibration_tokens < 0:
             raise RecipeError("--calibration-tokens is a number of tokens: 0 or more.")
         folder = Path(target)
         if not folder.is_dir():
             folder = find_run(target, self.runs_dir, holding="artifacts/dictionaries")
-        return open_bench(
-            folder,
-            listener,
-            name=self.dictionary,
-            model=self.model,
-            device=self.device,
-            calibration_tokens=self.calibration_tokens,
-        )
+        return find_subject(folder, name=self.dictionary, model=self.model, device=self.device)
 
 
 _WRITING: Final = Writing()
@@ -139,13 +132,16 @@ def steer(
         raise RecipeError(
             'There is nothing to go on from: give a prompt, e.g. --prompt "Once upon".'
         )
-    from lmscope.jobs.steer import SteerChoice
+    from lmscope.jobs.bench import open_bench
+    from lmscope.jobs.steer import SteerChoice, chosen_changes
     from lmscope.jobs.steer import steer as run
 
     named = {"latents": list(latent), "prompts": list(prompt), "compare": compare}
     choice = SteerChoice.from_mapping({**change, **named, **writing.values()}, "the options")
+    subject = place.find(target)
+    chosen_changes(subject, choice)  # a latent that does not exist is told before a model is loaded
     with ProgressListener(console.stderr()) as listener:
-        bench = place.open(target, listener)
+        bench = open_bench(subject, listener, calibration_tokens=place.calibration_tokens)
         listener.on_event("phase", {"phase": "generate"})
         result = run(bench, choice)
     if json:

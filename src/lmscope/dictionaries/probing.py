@@ -1,16 +1,18 @@
 """Which latents fire on a text, token by token."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final, Literal, cast
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float32, Int32
+from jaxtyping import Bool, Float, Float32, Int32
+from torch import Tensor
 
 from lmscope.core.errors import DataError
 from lmscope.core.protocols import Tokenizer
+from lmscope.core.site import Site
 from lmscope.dictionaries.dictionary import Dictionary
 from lmscope.dictionaries.health import check_fits
 from lmscope.display.tables import Table
@@ -173,7 +175,87 @@ class Probe:
         return tuple(found)
 
 
+@dataclass(frozen=True, eq=False)
+class Reading:
+    """A text as a model reads it, at the sites of some dictionaries.
+
+    Attributes:
+        tokens: Vocabulary ids, with the BOS that the model reads before the text.
+        texts: What each token shows as.
+        keep: Where a position counts as far as tokens tell.
+        values: What the model has at each site, one row a position.
+    """
+
+    tokens: tuple[int, ...]
+    texts: tuple[str, ...]
+    keep: Bool[Tensor, "pos"]
+    values: Mapping[Site, Float[Tensor, "pos _width"]]
+
+
 @torch.no_grad()
+def read_text(model: LanguageModel, text: str, sites: Collection[Site]) -> Reading:
+    """Read a text once, for all dictionaries that read at some sites.
+
+    Args:
+        model: Whose activations are read.
+        text: Read as one context, after BOS.
+        sites: Where.
+
+    Raises:
+        DataError: The text has no token, or more than the model has positions for.
+        SiteError: The model has not got a site.
+    """
+    if not text:
+        raise DataError("There is no text to read: give at least one word.")
+    batch = model.batch(text)
+    assert batch.tokens is not None
+    length = batch.shape[1]
+    if model.max_positions is not None and length > model.max_positions:
+        raise DataError(
+            f"The text has {length} tokens and '{model.name}' positions for {model.max_positions}: "
+            "give less text."
+        )
+    found = model.read(batch, sorted(sites))
+    ids = batch.tokens[0].tolist()
+    return Reading(
+        tokens=tuple(ids),
+        texts=token_pieces(cast("Tokenizer", model.tokenizer), ids),
+        keep=Exclusion().keep_tokens(batch.tokens, batch.text_mask(), model.special_ids)[0],
+        values={site: value.flatten(2)[0].float() for site, value in found.items()},
+    )
+
+
+@torch.no_grad()
+def probe_reading(
+    reading: Reading, dictionary: Dictionary, exclusion: Exclusion = BY_TOKENS_ALONE
+) -> Probe:
+    """Which latents of a dictionary fire on a text that was read at its site.
+
+    Args:
+        reading: The text.
+        dictionary: Whose latents.
+        exclusion: As of `probe`.
+    """
+    site = dictionary.config.read_site
+    x, kept = reading.values[site], reading.keep
+    if site in exclusion.median_norm:
+        kept = kept & exclusion.inlier(site, x)
+    latents = dictionary.encode_sparse(x[kept])
+    token, place = (latents.values > 0).nonzero(as_tuple=True)
+    position = kept.nonzero().squeeze(-1)[token].cpu().numpy().astype(np.int32)
+    latent = latents.indices[token, place].cpu().numpy().astype(np.int32)
+    value = latents.values[token, place].float().cpu().numpy()
+    order = np.lexsort((latent, -value, position))
+    return Probe(
+        tokens=reading.tokens,
+        texts=reading.texts,
+        counts=kept.cpu().numpy(),
+        position=position[order],
+        latent=latent[order],
+        value=value[order],
+    )
+
+
 def probe(
     model: LanguageModel,
     dictionary: Dictionary,
@@ -195,33 +277,5 @@ def probe(
         ModelError: The dictionary does not fit the model.
     """
     check_fits(model, dictionary)
-    if not text:
-        raise DataError("There is no text to read: give at least one word.")
-    batch = model.batch(text)
-    assert batch.tokens is not None
-    length = batch.shape[1]
-    if model.max_positions is not None and length > model.max_positions:
-        raise DataError(
-            f"The text has {length} tokens and '{model.name}' positions for {model.max_positions}: "
-            "give less text."
-        )
-    site = dictionary.config.read_site
-    x = model.read(batch, (site,))[site].flatten(2).float()
-    kept = exclusion.keep_tokens(batch.tokens, batch.text_mask(), model.special_ids)
-    if site in exclusion.median_norm:
-        kept = kept & exclusion.inlier(site, x)
-    latents = dictionary.encode_sparse(x[kept])
-    token, place = (latents.values > 0).nonzero(as_tuple=True)
-    position = kept[0].nonzero().squeeze(-1)[token].cpu().numpy().astype(np.int32)
-    latent = latents.indices[token, place].cpu().numpy().astype(np.int32)
-    value = latents.values[token, place].float().cpu().numpy()
-    order = np.lexsort((latent, -value, position))
-    ids = batch.tokens[0].tolist()
-    return Probe(
-        tokens=tuple(ids),
-        texts=token_pieces(cast("Tokenizer", model.tokenizer), ids),
-        counts=kept[0].cpu().numpy(),
-        position=position[order],
-        latent=latent[order],
-        value=value[order],
-    )
+    reading = read_text(model, text, (dictionary.config.read_site,))
+    return probe_reading(reading, dictionary, exclusion)

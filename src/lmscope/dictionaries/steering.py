@@ -105,7 +105,7 @@ class Steering:
         directions: Float[Tensor, "change write"] | None = None,
     ) -> None:
         check_fits(model, dictionary)
-        check_changes(dictionary, changes)
+        check_changes(dictionary.config.n_latents, changes)
         config = dictionary.config
         self.read_site, self.write_site = config.read_site, config.write_site
         if self.write_site.depth < self.read_site.depth:
@@ -182,20 +182,24 @@ class Steering:
         return text & ~torch.isin(batch.tokens, ids)
 
 
-def check_changes(dictionary: Dictionary, changes: Sequence[LatentChange]) -> None:
+def check_changes(n_latents: int, changes: Sequence[LatentChange]) -> None:
     """Refuse changes that cannot be made or would have no effect.
+
+    Args:
+        n_latents: Of the dictionary.
+        changes: What is to happen.
 
     Raises:
         RecipeError: There is none, a latent does not exist or is named twice, a value is not finite.
     """
     if not changes:
         raise RecipeError("There is nothing to steer: name at least one latent.")
-    n = dictionary.config.n_latents
     seen: set[int] = set()
     for change in changes:
-        if not 0 <= change.latent < n:
+        if not 0 <= change.latent < n_latents:
             raise RecipeError(
-                f"There is no latent {change.latent}: the dictionary has {n:,}, numbered 0 to {n - 1}."
+                f"There is no latent {change.latent}: the dictionary has {n_latents:,}, numbered 0 to "
+                f"{n_latents - 1}."
             )
         if change.latent in seen:
             raise RecipeError(f"Latent {change.latent} is changed twice: give one change for it.")

@@ -54,15 +54,33 @@ def read(path: Path | str) -> tuple[DictionaryConfig, dict[str, Tensor]]:
     """
     path = Path(path)
     read_manifest(path, KIND, READABLE, verify=True)
+    config = _config(path)
+    try:
+        return config, load_file(path / WEIGHTS_FILE)
+    except (OSError, ValueError, SafetensorError) as error:
+        raise ArtifactError(f"'{path}' holds no usable dictionary: {error}.") from None
+
+
+def read_config(path: Path | str) -> DictionaryConfig:
+    """The config of an artifact; its weights are not looked at.
+
+    Raises:
+        ArtifactError: As of `read`.
+    """
+    path = Path(path)
+    read_manifest(path, KIND, READABLE)
+    return _config(path)
+
+
+def _config(path: Path) -> DictionaryConfig:
     try:
         values = json.loads((path / CONFIG_FILE).read_text(encoding="utf-8"))
         if not isinstance(values, dict):
             raise ValueError(f"{CONFIG_FILE} is no object")
-        config = DictionaryConfig.from_mapping(values, f"'{path / CONFIG_FILE}'")
-        return config, load_file(path / WEIGHTS_FILE)
+        return DictionaryConfig.from_mapping(values, f"'{path / CONFIG_FILE}'")
     except RecipeError as error:
         raise ArtifactError(str(error)) from None
-    except (OSError, ValueError, SafetensorError) as error:
+    except (OSError, ValueError) as error:
         raise ArtifactError(f"'{path}' holds no usable dictionary: {error}.") from None
 
 

@@ -10,8 +10,8 @@ from lmscope.core.protocols import Listener
 from lmscope.core.site import Site
 from lmscope.dictionaries import storage
 from lmscope.dictionaries.probing import Probe, probe
+from lmscope.jobs.bench import find_subject, open_bench
 from lmscope.jobs.evaluate import EvaluateRecipe, evaluation_task
-from lmscope.jobs.steer import open_bench
 from lmscope.models.exclusion import Exclusion
 from lmscope.runs.artifact import read_manifest
 from lmscope.runs.run import RECIPE_FILE
@@ -52,7 +52,7 @@ def probe_text(
     name = fitting[0] if len(found) > 1 else None
     norms = {Site.parse(site): norm for site, norm in atlas.meta.median_norms.items()}
     exclusion = Exclusion(norms) if norms else None
-    bench = open_bench(path, listener, name=name, device=device, exclusion=exclusion)
+    bench = open_bench(find_subject(path, name=name, device=device), listener, exclusion=exclusion)
     tokenizer: Any = (
         bench.model.tokenizer
     )  # the library's own type does not say what all of its kinds have
