@@ -8,8 +8,9 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from lmscope.atlas.atlas import ORDERS, Atlas
+from lmscope.atlas.atlas import Atlas
 from lmscope.atlas.codec import RecordCodec, same_record
+from lmscope.atlas.columns import ORDERS
 from lmscope.atlas.explain.protocols import NOT_KNOWN
 from lmscope.atlas.record import Example
 from lmscope.core.errors import ArtifactError, BudgetError, RecipeError
@@ -333,3 +334,31 @@ def test_an_atlas_without_vectors_says_so(atlas_run):
         assert atlas.vectors is None
         with pytest.raises(ArtifactError, match="has no vectors"):
             atlas.nearest(0)
+
+
+def test_pages_of_a_list_follow_each_other(atlas):
+    for order in ("latent", "-max", "detection"):
+        whole = atlas.filter(order=order).latents
+        pages = [atlas.filter(order=order, offset=i, limit=2).latents for i in (0, 2, 4, 6)]
+        assert sum(pages, ()) == whole
+        assert pages[-1] == ()
+    assert atlas.densities.tolist() == sorted(one.density for one in atlas.records())
+
+
+def test_all_sources_say_what_they_say_of_a_latent(atlas_run, labelled):
+    labelled(atlas_run, "20260103-000000-explain", {0: ("lakes", 0.6)})
+    with Atlas.open(atlas_run) as atlas:
+        found = [(said.label.text, said.known) for _, said in atlas.said(0)]
+    assert found == [("lakes", False), ("names of rivers", True)]
+
+
+def test_cosines_are_those_of_the_decoder_rows(atlas):
+    rows = atlas.vectors.astype(np.float64)
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    found = atlas.cosines(2)
+    assert found[2] == -np.inf
+    others = [0, 1, 3, 4, 5]
+    np.testing.assert_allclose(found[others], (rows @ rows[2])[others], atol=1e-6)
+    assert atlas.nearest(2, n=10).latents == tuple(sorted(others, key=lambda i: -found[i]))
+    with pytest.raises(ValueError, match="read-only"):
+        found[0] = 1

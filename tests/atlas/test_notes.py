@@ -83,3 +83,30 @@ def test_on_a_network_file_system_there_is_no_write_ahead_log(notes, monkeypatch
     notes.write(A, 1, "x")
     assert notes.path.read_bytes()[18:20] == b"\x01\x01"
     assert database.network_file_system(notes.path) is None
+
+
+def test_a_note_is_replaced_as_a_whole(notes):
+    notes.write(A, 1, "old")
+    notes.tag(A, 1, "gone")
+    notes.tag(A, 2, "stays")
+    kept = notes.replace(Note(A, 1, "new", True, (" water ", "names", "water")))
+    assert kept == notes.note(A, 1) == Note(A, 1, "new", True, ("names", "water"))
+    assert notes.starred(A) == {1}
+    assert notes.tagged(A, "water") == {1}
+    assert notes.tagged(A, "gone") == frozenset()
+    assert notes.tagged(A, "stays") == {2}
+    assert notes.starred(B) == frozenset()
+
+
+@pytest.mark.parametrize(
+    ("note", "sentence"),
+    [
+        (Note(A, 1, "x" * 20_001), "at most 20,000 characters, this one has 20,001"),
+        (Note(A, 1, "new", True, ("fine", "a,b")), "without commas; 'a,b' is none"),
+    ],
+)
+def test_a_note_that_is_refused_changes_nothing(notes, note, sentence):
+    notes.write(A, 1, "old")
+    with pytest.raises(RecipeError, match=sentence):
+        notes.replace(note)
+    assert notes.note(A, 1) == Note(A, 1, "old")

@@ -1,17 +1,19 @@
 """Atlas: what every latent of a dictionary means, with the evidence."""
 
 from collections.abc import Callable, Iterator, Sequence
-from functools import cached_property
+from functools import cached_property, lru_cache
 from html import escape
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
 
 import numpy as np
-from jaxtyping import Float, Float16, Float32
+from jaxtyping import Float, Float16, Float32, Float64
 
 from lmscope.atlas import packed
+from lmscope.atlas.columns import Figures, LatentColumns
 from lmscope.atlas.config import AtlasMeta
+from lmscope.atlas.counterexamples import CounterExamples, counter_examples
 from lmscope.atlas.database import reported
 from lmscope.atlas.exchange.texts import TokenTexts, as_byte_token
 from lmscope.atlas.feature import Feature
@@ -20,7 +22,7 @@ from lmscope.atlas.labels import LabelReader
 from lmscope.atlas.listing import FeatureList, Summary
 from lmscope.atlas.notes import Notes
 from lmscope.atlas.record import LatentRecord
-from lmscope.atlas.sources import LabelSources
+from lmscope.atlas.sources import LabelSources, Said
 from lmscope.atlas.sql import SqlResult, run_query
 from lmscope.atlas.store import (
     ATLAS_FORMAT,
@@ -31,25 +33,15 @@ from lmscope.atlas.store import (
     read_vectors,
 )
 from lmscope.atlas.text import CorpusText
+from lmscope.atlas.vectors import cosines
 from lmscope.core.errors import ArtifactError, RecipeError, did_you_mean
 from lmscope.core.feature import FeatureId
 from lmscope.runs.artifact import read_manifest
 
-ORDERS: Final = (
-    "latent",
-    "n_fired",
-    "density",
-    "mean",
-    "max",
-    "n_documents",
-    "document_share",
-    "detection",
-)
-"""What `filter` sorts by; `-` in front turns it round."""
 _LINE: Final = (
     "id, n_fired, density, mean, max, n_documents, document_share, peak_token, dead, dense"
 )
-_ROWS_AT_ONCE: Final = 8192
+_CACHED: Final = 4
 
 
 class Atlas:
@@ -85,6 +77,8 @@ class Atlas:
         self._sources = LabelSources(self.labels)
         self.problems = tuple(problems)
         self.notes = None if place.notes is None else Notes(place.notes)
+        # Who looks through a long list of neighbours asks for the same ones again and again.
+        self._cosines_with = lru_cache(maxsize=_CACHED)(self._cosines_of)
 
     @classmethod
     def open(
@@ -271,26 +265,29 @@ class Atlas:
             RecipeError: The vector has another width or is zero.
             ArtifactError: The atlas has no vectors.
         """
-        rows = self._required_vectors()
-        own = vector if isinstance(vector, int) else None
-        wanted = self.vector(vector) if isinstance(vector, int) else vector.astype(np.float32)
-        norm = float(np.linalg.norm(wanted))
-        if wanted.shape != rows.shape[1:] or not norm > 0:
-            raise RecipeError(
-                f"A vector of width {rows.shape[1]} that is not zero is needed; this one has width {len(wanted)} and "
-                f"norm {norm:g}."
-            )
-        cosines = np.concatenate(
-            [
-                _cosines(rows[first : first + _ROWS_AT_ONCE].astype(np.float32), wanted / norm)
-                for first in range(0, len(rows), _ROWS_AT_ONCE)
-            ]
-        )
-        if own is not None:
-            cosines[own] = -np.inf
-        best = np.argsort(-cosines, kind="stable")[: min(n, len(rows) - (own is not None))]
-        found = [(int(i), float(cosines[i])) for i in best]
-        return self._listed(found, "cosine")
+        values = self.cosines(vector)
+        own = isinstance(vector, int)
+        best = np.argsort(-values, kind="stable")[: min(n, len(values) - own)]
+        return self.listed(best.tolist(), "cosine", values[best].tolist())
+
+    def cosines(self, vector: int | Float[np.ndarray, "write"]) -> Float32[np.ndarray, "latent"]:
+        """The cosine of every latent's decoder row with a vector, or with the row of a latent.
+
+        A latent's cosine with itself is -inf, so that it stands last among its neighbours.
+
+        Raises:
+            RecipeError: The vector has another width or is zero.
+            ArtifactError: The atlas has no vectors, or no such latent.
+        """
+        if isinstance(vector, int):
+            return self._cosines_with(vector)
+        return cosines(self._required_vectors(), vector)
+
+    def _cosines_of(self, latent: int) -> Float32[np.ndarray, "latent"]:
+        found = cosines(self._required_vectors(), self.vector(latent))
+        found[latent] = -np.inf
+        found.flags.writeable = False
+        return found
 
     def search(self, text: str, limit: int = 20) -> FeatureList:
         """Latents whose labels, as far as they are known, hold all words of a text.
@@ -302,8 +299,7 @@ class Atlas:
             raise RecipeError(
                 f"'{self.path}' has no labels to search: make some with `lmscope explain`."
             )
-        found = self._sources.search(text, limit)
-        return self._listed([(one.latent, one.detection) for one in found], None)
+        return self.listed([one.latent for one in self._sources.search(text, limit)])
 
     def on_token(self, token: str | int, limit: int = 20) -> FeatureList:
         """Latents that have a token among those on which they fire most, most firings first.
@@ -315,13 +311,22 @@ class Atlas:
         Raises:
             RecipeError: No token of the atlas has this text.
         """
-        ids = [token] if isinstance(token, int) else self._token_ids(token)
+        best = self.firings_on([token] if isinstance(token, int) else self._required_tokens(token))
+        latents = list(best)[:limit]
+        return self.listed(latents, "fires on it", [best[latent] for latent in latents])
+
+    def find_tokens(self, text: str) -> list[int]:
+        """The tokens with a text, as far as a latent fires most on them; one may have a space in front."""
+        wanted = {text.encode(), text.encode() if text[:1].isspace() else f" {text}".encode()}
+        return [token for token, data in self._token_bytes.items() if data in wanted]
+
+    def firings_on(self, tokens: Sequence[int]) -> dict[int, int]:
+        """How often latents fire on tokens, of those that have one among their commonest; most first."""
         counts: dict[int, int] = {}
-        for one in ids:
-            for latent, n_fired in self.census.on_token(one, limit):
+        for token in tokens:
+            for latent, n_fired in self.census.on_token(token, len(self)):
                 counts[latent] = counts.get(latent, 0) + n_fired
-        best = sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:limit]
-        return self._listed(best, "fires on it")
+        return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
     def filter(
         self,
@@ -332,6 +337,7 @@ class Atlas:
         dead: bool | None = None,
         dense: bool | None = None,
         order: str = "latent",
+        offset: int = 0,
         limit: int = 100,
     ) -> FeatureList:
         """Latents with given properties.
@@ -343,27 +349,61 @@ class Atlas:
             dead: Whether they never fire.
             dense: Whether they are flagged as dense.
             order: One of `ORDERS`, with `-` in front from the largest down; ties by number.
+            offset: So many at the beginning are left out.
             limit: At most so many.
 
         Raises:
             RecipeError: The order is not known.
         """
-        column, falling = order.removeprefix("-"), order.startswith("-")
-        if column not in ORDERS:
-            raise RecipeError(f"Latents have no order '{column}'.{did_you_mean(column, ORDERS)}")
-        conditions, values = _conditions(min_density, max_density, dead, dense)
-        if known is not None:
-            conditions.append("is_known(id) = ?")
-            values.append(int(known))
-        key = {"latent": "id", "detection": "detection(id)"}.get(column, column)
-        where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
-        direction = "DESC NULLS LAST" if falling else "ASC NULLS LAST"
-        query = f"SELECT {_LINE} FROM latent {where} ORDER BY {key} {direction}, id LIMIT ?"
+        figures = Figures(min_density, max_density, known, dead, dense)
+        latents = self.columns.ordered(order)
+        fitting = latents[self.columns.fitting(figures)[latents]]
+        return self.listed(fitting[offset : offset + limit].tolist())
+
+    def listed(
+        self,
+        latents: Sequence[int],
+        value_name: str | None = None,
+        values: Sequence[float | int] = (),
+    ) -> FeatureList:
+        """Given latents in a line each, with a number for each where there is one."""
+        query = f"SELECT {_LINE} FROM latent WHERE id = ?"
+        execute = self.census.connection.execute
         with reported(self.census.place):
-            for name, function in self._functions.items():
-                self.census.connection.create_function(name, 1, function, deterministic=True)
-            rows = self.census.connection.execute(query, (*values, limit)).fetchall()
-        return FeatureList(tuple(map(self._summary, rows)))
+            rows = [execute(query, (latent,)).fetchone() for latent in latents]
+        return FeatureList(tuple(map(self._summary, rows)), value_name, tuple(values))
+
+    @cached_property
+    def columns(self) -> LatentColumns:
+        """The figures of all latents at once, those of labels among them."""
+        found = self._sources
+        return LatentColumns.read(
+            self.census.connection, self.census.place, found.known, found.detections
+        )
+
+    @cached_property
+    def densities(self) -> Float64[np.ndarray, "latent"]:
+        """The densities of all latents, ascending."""
+        with reported(self.census.place):
+            query = "SELECT density FROM latent ORDER BY density"
+            rows = self.census.connection.execute(query).fetchall()
+        return np.fromiter((row[0] for row in rows), np.float64, len(rows))
+
+    def said(self, latent: int) -> Iterator[tuple[LabelReader, Said]]:
+        """What each source of labels that names a latent says of it, the newest first."""
+        return self._sources.all_said(latent)
+
+    def counter_examples(self, latent: int) -> CounterExamples | None:
+        """Examples on which a latent fires although its label's rule says that it does not.
+
+        Returns:
+            None where it has no label with a rule.
+
+        Raises:
+            ArtifactError: As of `record`, or the rule is damaged.
+        """
+        label = self._sources.said(latent).label
+        return counter_examples(label, self.record(latent), self.corpus)
 
     def sql(self, query: str, *, limit: int = 1000, timeout_s: float = 10.0) -> SqlResult:
         """Run one SELECT.
@@ -387,7 +427,7 @@ class Atlas:
         functions = {
             **self._functions,
             "shown": lambda latent: self._sources.said(latent).shown,
-            "token": self._texts.one,
+            "token": self.texts.one,
         }
         return run_query(files, query, functions=functions, limit=limit, timeout_s=timeout_s)
 
@@ -404,7 +444,8 @@ class Atlas:
         return f"<p>{escape(repr(self))}</p>{found._repr_html_()}"
 
     @cached_property
-    def _texts(self) -> TokenTexts:
+    def texts(self) -> TokenTexts:
+        """The texts of single tokens."""
         return TokenTexts(self.corpus, as_byte_token)
 
     @cached_property
@@ -414,9 +455,8 @@ class Atlas:
             "detection": self._sources.detections.get,
         }
 
-    def _token_ids(self, text: str) -> list[int]:
-        wanted = {text.encode(), text.encode() if text[:1].isspace() else f" {text}".encode()}
-        found = [token for token, data in self._token_bytes.items() if data in wanted]
+    def _required_tokens(self, text: str) -> list[int]:
+        found = self.find_tokens(text)
         if not found:
             known = {data.decode(errors="replace").strip() for data in self._token_bytes.values()}
             raise RecipeError(
@@ -436,19 +476,6 @@ class Atlas:
             raise ArtifactError(f"'{self.path}' has no vectors: build the atlas anew.")
         return self.vectors
 
-    def _listed(
-        self, found: Sequence[tuple[int, float | int]], value_name: str | None
-    ) -> FeatureList:
-        query = f"SELECT {_LINE} FROM latent WHERE id = ?"
-        with reported(self.census.place):
-            rows = [
-                self.census.connection.execute(query, (latent,)).fetchone() for latent, _ in found
-            ]
-        summaries = tuple(map(self._summary, rows))
-        if value_name is None:
-            return FeatureList(summaries)
-        return FeatureList(summaries, value_name, tuple(value for _, value in found))
-
     def _summary(self, row: Sequence[Any]) -> Summary:
         latent, n_fired, density, mean, largest, n_documents, share, peak, dead, dense = row
         said = self._sources.said(latent)
@@ -462,27 +489,7 @@ class Atlas:
             max=largest,
             n_documents=n_documents,
             document_share=share,
-            peak=None if peak is None else self._texts.one(peak),
+            peak=None if peak is None else self.texts.one(peak),
             dead=bool(dead),
             dense=bool(dense),
         )
-
-
-def _conditions(
-    min_density: float | None, max_density: float | None, dead: bool | None, dense: bool | None
-) -> tuple[list[str], list[float | int]]:
-    wanted = {
-        "density >= ?": min_density,
-        "density <= ?": max_density,
-        "dead = ?": None if dead is None else int(dead),
-        "dense = ?": None if dense is None else int(dense),
-    }
-    given = {condition: value for condition, value in wanted.items() if value is not None}
-    return list(given), list(given.values())
-
-
-def _cosines(
-    rows: Float32[np.ndarray, "latent write"], direction: Float32[np.ndarray, "write"]
-) -> Float32[np.ndarray, "latent"]:
-    norms = np.linalg.norm(rows, axis=1)
-    return (rows @ direction) / np.where(norms > 0, norms, 1)

@@ -279,6 +279,8 @@ class LabelReader:
             RecipeError: The text is empty.
             ArtifactError: The labels are still being written.
         """
+        # SQLite's index of words takes a NUL for the end of what is searched for.
+        text = text.replace("\0", " ")
         if not text.strip():
             raise RecipeError("A search needs at least one word.")
         if self._one("SELECT 1 FROM sqlite_schema WHERE name = 'label_words'") is None:

@@ -25,6 +25,8 @@ from lmscope.core.errors import RecipeError
 NOTES_FILE: Final = "notes.sqlite"
 NOTES_SCHEMA: Final = 1
 _WAIT_S: Final = 10.0
+LONGEST_TEXT: Final = 20_000
+"""Characters of a note that replaces another one."""
 _LONGEST_TAG: Final = 64
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 
@@ -132,6 +134,39 @@ class Notes:
         """All tags in use, in alphabetical order."""
         return tuple(tag for (tag,) in self._rows("SELECT DISTINCT tag FROM tag ORDER BY tag"))
 
+    def starred(self, dictionary_digest: str) -> frozenset[int]:
+        """The starred latents of a dictionary."""
+        query = "SELECT latent FROM note WHERE dictionary = ? AND star"
+        return frozenset(latent for (latent,) in self._rows(query, dictionary_digest))
+
+    def tagged(self, dictionary_digest: str, tag: str) -> frozenset[int]:
+        """The latents of a dictionary that have a tag."""
+        query = "SELECT latent FROM tag WHERE dictionary = ? AND tag = ?"
+        return frozenset(latent for (latent,) in self._rows(query, dictionary_digest, tag))
+
+    def replace(self, note: Note) -> Note:
+        """Put a note in the place of what was written down about its latent, in one transaction.
+
+        Returns:
+            The note as it is kept: spaces around tags are taken away, and each tag is kept once.
+
+        Raises:
+            RecipeError: The text is too long, or a tag is empty, too long, or holds a comma.
+            ArtifactError: The disk is full, or the folder cannot be written.
+        """
+        _check_digest(note.dictionary_digest)
+        _check_text(note.text)
+        tags = sorted({_checked_tag(tag) for tag in note.tags})
+        key = (note.dictionary_digest, note.latent)
+        with self._writing() as connection:
+            for table in ("note", "tag"):
+                connection.execute(f"DELETE FROM {table} WHERE dictionary = ? AND latent = ?", key)
+            values = (*key, note.text, int(note.star))
+            connection.execute("INSERT INTO note VALUES (?, ?, ?, ?)", values)
+            rows = [(*key, tag) for tag in tags]
+            connection.executemany("INSERT INTO tag VALUES (?, ?, ?)", rows)
+        return Note(*key, note.text, note.star, tuple(tags))
+
     def write(self, dictionary_digest: str, latent: int, text: str) -> None:
         """Write the text of a latent's note; an empty one takes it away.
 
@@ -155,12 +190,7 @@ class Notes:
             RecipeError: The tag is empty, too long, or holds a comma.
             ArtifactError: As of `write`.
         """
-        tag = tag.strip()
-        if not tag or len(tag) > _LONGEST_TAG or "," in tag:
-            raise RecipeError(
-                f"A tag is a word or a few, of at most {_LONGEST_TAG} characters and without commas; '{tag[:80]}' "
-                "is none."
-            )
+        tag = _checked_tag(tag)
         _check_digest(dictionary_digest)
         with self._writing() as connection:
             values = (dictionary_digest, latent, tag)
@@ -230,3 +260,20 @@ def _check_digest(digest: str) -> None:
         raise RecipeError(
             f"Notes name dictionaries by content digest, 64 hex digits; '{digest}' is none."
         )
+
+
+def _check_text(text: str) -> None:
+    if len(text) > LONGEST_TEXT:
+        raise RecipeError(
+            f"A note has at most {LONGEST_TEXT:,} characters, this one has {len(text):,}: shorten it."
+        )
+
+
+def _checked_tag(tag: str) -> str:
+    tag = tag.strip()
+    if not tag or len(tag) > _LONGEST_TAG or "," in tag:
+        raise RecipeError(
+            f"A tag is a word or a few, of at most {_LONGEST_TAG} characters and without commas; '{tag[:80]}' "
+            "is none."
+        )
+    return tag

@@ -1,11 +1,13 @@
 """LabelSources: the labels of several explain runs as one; a latent has that of the newest which names it."""
 
-from collections.abc import Sequence
-from functools import cached_property
-from typing import NamedTuple
+from collections.abc import Iterator, Sequence
+from functools import cached_property, lru_cache
+from typing import Final, NamedTuple
 
 from lmscope.atlas.explain.protocols import NOT_KNOWN, Label, Score
 from lmscope.atlas.labels import DECIDING_SCORER, Found, LabelReader
+
+_CACHED: Final = 8
 
 
 class Said(NamedTuple):
@@ -43,14 +45,20 @@ class LabelSources:
 
     def __init__(self, readers: Sequence[LabelReader]) -> None:
         self.readers = tuple(readers)
+        # Who looks through a long list of results asks for the same ones again and again.
+        self._searched = lru_cache(maxsize=_CACHED)(self._search)
 
     def said(self, latent: int) -> Said:
         """What the newest source that names a latent says of it."""
+        return next((said for _, said in self.all_said(latent)), Said(None, (), False))
+
+    def all_said(self, latent: int) -> Iterator[tuple[LabelReader, Said]]:
+        """What every source that names a latent says of it, the newest first."""
         for reader in self.readers:
             label = reader.label(latent)
             if label is not None:
-                return Said(label, reader.scores(latent), reader.shown(latent) != NOT_KNOWN)
-        return Said(None, (), False)
+                known = reader.shown(latent) != NOT_KNOWN
+                yield reader, Said(label, reader.scores(latent), known)
 
     @cached_property
     def known(self) -> frozenset[int]:
@@ -75,12 +83,20 @@ class LabelSources:
 
     def search(self, text: str, limit: int) -> list[Found]:
         """Labels that are shown and hold all words of a text, those of newer sources first."""
+        return list(self._searched(text, limit))
+
+    def _search(self, text: str, limit: int) -> tuple[Found, ...]:
         found: list[Found] = []
         seen: set[int] = set()
-        for reader in self.readers:
+        for reader, latents in zip(self.readers, self._named, strict=False):
             found += [one for one in reader.search(text, limit) if one.latent not in seen]
-            seen |= reader.latents()
-        return found[:limit]
+            seen |= latents
+        return tuple(found[:limit])
+
+    @cached_property
+    def _named(self) -> list[frozenset[int]]:
+        """The latents that each source names; those of the last one hide nobody's and are left out."""
+        return [*(reader.latents() for reader in self.readers[:-1]), frozenset()]
 
     def close(self) -> None:
         """Close all."""
