@@ -48,7 +48,16 @@ export const client = createClient<paths>({
 });
 client.use(failures);
 
-/** The data of an answer; what is refused was thrown already. */
-export async function data<T>(answer: Promise<{ data?: T }>): Promise<T> {
+/** What openapi-fetch makes of a type: its pairs lose their length. */
+type Read<T> = T extends (infer E)[]
+  ? Read<E>[]
+  : T extends object
+    ? { [K in keyof T]: Read<T[K]> }
+    : T;
+
+/** The data of an answer; what is refused was thrown already. Name the type to get its pairs back. */
+export async function data<T>(answer: Promise<{ data?: T | undefined }>): Promise<T>;
+export async function data<T>(answer: Promise<{ data?: Read<T> | undefined }>): Promise<T>;
+export async function data<T>(answer: Promise<{ data?: unknown }>): Promise<T> {
   return (await answer).data as T;
 }

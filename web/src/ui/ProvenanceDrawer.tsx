@@ -5,8 +5,12 @@ import "./ProvenanceDrawer.css";
 
 const COPY_AS = { shell: "Copy as command", python: "Copy as Python", sql: "Copy as SQL" };
 
+interface Props {
+  provenance: Omit<Schemas["Provenance"], "facts"> & { facts: readonly (readonly string[])[] };
+}
+
 /** A button that opens a drawer with where the page's numbers come from, and how to get them again. */
-export function ProvenanceDrawer({ provenance }: { provenance: Schemas["Provenance"] }) {
+export function ProvenanceDrawer({ provenance }: Props) {
   const drawer = useRef<HTMLDialogElement>(null);
   return (
     <>

@@ -4,11 +4,21 @@ export type ThemeChoice = "system" | "light" | "dark";
 
 const KEY = "lmscope-theme";
 const dark = () => window.matchMedia("(prefers-color-scheme: dark)");
+let unkept: ThemeChoice | null = null;
 const listeners = new Set<() => void>();
 
 function choice(): ThemeChoice {
-  const kept = localStorage.getItem(KEY);
+  const kept = recalled();
   return kept === "light" || kept === "dark" ? kept : "system";
+}
+
+/** Null also where the browser lets the page keep nothing; the choice then lasts as long as the page. */
+function recalled(): string | null {
+  try {
+    return localStorage.getItem(KEY);
+  } catch {
+    return unkept;
+  }
 }
 
 function theme(): "light" | "dark" {
@@ -26,7 +36,7 @@ function subscribe(listener: () => void) {
   return () => void listeners.delete(listener);
 }
 
-/** Puts the theme on the page before anything is drawn, and follows the system from then on. */
+/** Follows the system and other tabs from now on; `public/theme.js` set the theme before anything was drawn. */
 export function startTheme() {
   apply();
   dark().addEventListener("change", apply);
@@ -34,8 +44,13 @@ export function startTheme() {
 }
 
 function choose(chosen: ThemeChoice) {
-  if (chosen === "system") localStorage.removeItem(KEY);
-  else localStorage.setItem(KEY, chosen);
+  unkept = chosen;
+  try {
+    if (chosen === "system") localStorage.removeItem(KEY);
+    else localStorage.setItem(KEY, chosen);
+  } catch {
+    // Nothing can be kept; `unkept` holds it until the page is left.
+  }
   apply();
 }
 
