@@ -54,7 +54,7 @@ class AttentionWeights:
 class MlpWeights:
     """One feed-forward layer: `(act(x W_gate + b_gate) * (x W_in + b_in)) W_out + b_out`.
 
-    Without a gate: `act(x W_in + b_in) W_out + b_out`.
+    Without a gate: `act(x W_in + b_in) W_out + b_out`. `activation` is the Hugging Face name of act.
     """
 
     W_in: Float[Tensor, "model hidden"]
@@ -63,6 +63,7 @@ class MlpWeights:
     b_in: Float[Tensor, "hidden"] | None
     b_out: Float[Tensor, "model"] | None
     b_gate: Float[Tensor, "hidden"] | None
+    activation: str
 
 
 @dataclass(frozen=True)
@@ -197,6 +198,7 @@ class WeightsView:
             b_in=_bias(into),
             b_out=_bias(out),
             b_gate=None if gate is None else _bias(gate),
+            activation=self._activation(),
         )
 
     def _norm(self, module: nn.Module) -> NormWeights:
@@ -204,6 +206,13 @@ class WeightsView:
         with weights_at_hand(module):
             gain, bias = style.gain(module), style.bias(module)
         return NormWeights(style, gain, bias, style.eps(module), module)
+
+    def _activation(self) -> str:
+        config = self._body.hf.config
+        for name in ("hidden_activation", "hidden_act", "activation_function"):
+            if isinstance(value := getattr(config, name, None), str):
+                return value
+        raise ModelError(f"The configuration of {self._family.name} names no activation function.")
 
     def _head(self) -> nn.Module:
         head = self._body.hf.get_output_embeddings()

@@ -1,0 +1,210 @@
+"""Attention and feed-forward layers of one run as linear maps, forwards and transposed.
+
+Everything that is not linear is taken from the run: attention patterns, the scales of norms, and what
+the activation function of a feed-forward layer lets through.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from lmscope.circuits.frozen_norm import Biases, BiasKey, FrozenNorm
+from lmscope.models.weights_view import AttentionWeights, MlpWeights
+
+
+@dataclass(frozen=True, eq=False)
+class FrozenAttention:
+    """One layer's attention with its pattern given (elhage2021framework, OV circuit).
+
+    Attributes:
+        layer: Its layer.
+        pattern: From the run.
+        norm: Before it.
+        norm_out: After it, in families with one.
+        W_V, b_V: One for each group of heads that share values.
+        W_O, b_O: Of each head.
+    """
+
+    layer: int
+    pattern: Float[Tensor, "head query key"]
+    norm: FrozenNorm
+    norm_out: FrozenNorm | None
+    W_V: Float[Tensor, "kv_head model head_dim"]
+    b_V: Float[Tensor, "kv_head head_dim"] | None  # noqa: N815
+    W_O: Float[Tensor, "head head_dim model"]
+    b_O: Float[Tensor, "model"] | None  # noqa: N815
+
+    def mixed(self, x: Float[Tensor, "pos model"]) -> Float[Tensor, "pos model"]:
+        """The output before the norm after it."""
+        values = torch.einsum("jd,gde->gje", self.norm(x), self.W_V)
+        if self.b_V is not None:
+            values = values + self.b_V[:, None]
+        z = self.pattern @ values.repeat_interleave(self.n_shared, 0)
+        out = torch.einsum("hie,hed->id", z, self.W_O)
+        return out if self.b_O is None else out + self.b_O
+
+    def __call__(self, x: Float[Tensor, "pos model"]) -> Float[Tensor, "pos model"]:
+        """What it adds to the stream."""
+        out = self.mixed(x)
+        return out if self.norm_out is None else self.norm_out(out)
+
+    def back(
+        self, read: Float[Tensor, "target pos model"], biases: Biases
+    ) -> Float[Tensor, "target pos model"]:
+        """Read vectors of the output as read vectors of the stream below."""
+        passed = self._passed(read, biases)
+        n, heads, length, width = passed.shape
+        groups = passed.view(n, heads // self.n_shared, self.n_shared, length, width).sum(2)
+        if self.b_V is not None:
+            biases.add(BiasKey(self.layer, "b_V"), torch.einsum("tgje,ge->t", groups, self.b_V))
+        return self.norm.back(torch.einsum("tgje,gde->tjd", groups, self.W_V), biases)
+
+    def back_by_head(
+        self, read: Float[Tensor, "target pos model"], biases: Biases
+    ) -> Float[Tensor, "target head pos model"]:
+        """As `back`, each head by itself; biases are those of all heads together."""
+        passed = self._passed(read, biases)
+        values = self.W_V.repeat_interleave(self.n_shared, 0)
+        if self.b_V is not None:
+            shared = self.b_V.repeat_interleave(self.n_shared, 0)
+            biases.add(BiasKey(self.layer, "b_V"), torch.einsum("thje,he->t", passed, shared))
+        below = torch.einsum("thje,hde->thjd", passed, values)
+        biases.of(self.norm.key, below.sum(1), self.norm.bias)
+        return self.norm.back_normalised(below * self.norm.gain)
+
+    @property
+    def n_shared(self) -> int:
+        """Heads that share one matrix of values."""
+        return self.W_O.shape[0] // self.W_V.shape[0]
+
+    def _passed(
+        self, read: Float[Tensor, "target pos model"], biases: Biases
+    ) -> Float[Tensor, "target head pos head_dim"]:
+        if self.norm_out is not None:
+            read = self.norm_out.back(read, biases)
+        biases.of(BiasKey(self.layer, "b_O"), read, self.b_O)
+        at_z = torch.einsum("tid,hed->thie", read, self.W_O)
+        return self.pattern.transpose(-1, -2) @ at_z
+
+    @classmethod
+    def of(
+        cls,
+        layer: int,
+        weights: AttentionWeights,
+        pattern: Float[Tensor, "head query key"],
+        norm: FrozenNorm,
+    ) -> "FrozenAttention":
+        """Without a norm after it; see `with_norm_out`."""
+        wide = [None if b is None else b.detach().to(pattern) for b in (weights.b_V, weights.b_O)]
+        return cls(
+            layer=layer,
+            pattern=pattern,
+            norm=norm,
+            norm_out=None,
+            W_V=weights.W_V.detach().to(pattern),
+            b_V=wide[0],
+            W_O=weights.W_O.detach().to(pattern),
+            b_O=wide[1],
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Path:
+    """One linear way through a feed-forward layer: `((x W_in + b_in) * gate) W_out`.
+
+    Attributes:
+        W_in, b_in: Into the neurons.
+        gate: What each neuron lets through at each position.
+        name: What its bias is called.
+    """
+
+    W_in: Float[Tensor, "model hidden"]
+    b_in: Float[Tensor, "hidden"] | None
+    gate: Float[Tensor, "pos hidden"]
+    name: str
+
+
+@dataclass(frozen=True, eq=False)
+class FrozenMlp:
+    """One feed-forward layer whose gates are given (he2024othello, approximate direct contributions).
+
+    The sum over what is below it, its biases included, is its output exactly.
+
+    Attributes:
+        layer: Its layer.
+        norm: Before it.
+        norm_out: After it, in families with one.
+        paths: One, or two of a gated layer under the half rule.
+        W_out, b_out: Out of the neurons.
+    """
+
+    layer: int
+    norm: FrozenNorm
+    norm_out: FrozenNorm | None
+    paths: tuple[Path, ...]
+    W_out: Float[Tensor, "hidden model"]
+    b_out: Float[Tensor, "model"] | None
+
+    def mixed(self, x: Float[Tensor, "pos model"]) -> Float[Tensor, "pos model"]:
+        """The output before the norm after it."""
+        h = self.norm(x)
+        parts = [_into(h, path.W_in, path.b_in) * path.gate for path in self.paths]
+        out = torch.stack(parts).sum(0) @ self.W_out
+        return out if self.b_out is None else out + self.b_out
+
+    def __call__(self, x: Float[Tensor, "pos model"]) -> Float[Tensor, "pos model"]:
+        """What it adds to the stream."""
+        out = self.mixed(x)
+        return out if self.norm_out is None else self.norm_out(out)
+
+    def back(
+        self, read: Float[Tensor, "target pos model"], biases: Biases
+    ) -> Float[Tensor, "target pos model"]:
+        """Read vectors of the output as read vectors of the stream below."""
+        if self.norm_out is not None:
+            read = self.norm_out.back(read, biases)
+        biases.of(BiasKey(self.layer, "b_out"), read, self.b_out)
+        at_neurons = read @ self.W_out.T
+        below = torch.zeros_like(read)
+        for path in self.paths:
+            passed = at_neurons * path.gate
+            biases.of(BiasKey(self.layer, path.name), passed, path.b_in)
+            below = below + passed @ path.W_in.T
+        return self.norm.back(below, biases)
+
+
+def paths_of(
+    weights: MlpWeights,
+    gate: Float[Tensor, "pos hidden"],
+    x: Float[Tensor, "pos model"],
+    *,
+    half_rule: bool,
+) -> tuple[Path, ...]:
+    """The linear ways through a feed-forward layer.
+
+    Args:
+        weights: Its weights.
+        gate: What the activation function lets through, of the gate's or else of the only input.
+        x: Its input, after the norm.
+        half_rule: Of a gated layer, whether both factors carry half each; otherwise the gate is frozen.
+    """
+    w_in, b_in = _pair(weights.W_in, weights.b_in, x)
+    if weights.W_gate is None:
+        return (Path(w_in, b_in, gate, "b_in"),)
+    w_gate, b_gate = _pair(weights.W_gate, weights.b_gate, x)
+    opened = _into(x, w_gate, b_gate) * gate
+    if not half_rule:
+        return (Path(w_in, b_in, opened, "b_in"),)
+    carried = _into(x, w_in, b_in) * gate
+    return (Path(w_in, b_in, opened / 2, "b_in"), Path(w_gate, b_gate, carried / 2, "b_gate"))
+
+
+def _pair(matrix: Tensor, bias: Tensor | None, like: Tensor) -> tuple[Tensor, Tensor | None]:
+    return matrix.detach().to(like), None if bias is None else bias.detach().to(like)
+
+
+def _into(x: Tensor, matrix: Tensor, bias: Tensor | None) -> Tensor:
+    found = x @ matrix
+    return found if bias is None else found + bias

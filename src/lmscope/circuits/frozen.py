@@ -1,0 +1,256 @@
+"""Frozen: a model on one prompt, made linear by holding what is not linear at what it was."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from lmscope.circuits.branches import FrozenAttention, FrozenMlp, paths_of
+from lmscope.circuits.features import ActiveFeatures
+from lmscope.circuits.frozen_norm import Biases, BiasKey, FrozenNorm
+from lmscope.circuits.replacement import Replacement
+from lmscope.core.errors import DataError
+from lmscope.core.site import Site
+from lmscope.dictionaries.dictionary import Dictionary
+from lmscope.models.activation import self_gate
+from lmscope.models.batch import Batch
+
+
+@dataclass(frozen=True, eq=False)
+class Branch:
+    """One thing that writes to the stream.
+
+    Attributes:
+        site: What it writes; for a dictionary of the stream, that site.
+        linear: The layer as a linear map of the stream below; None for a leaf and for the stream.
+        features: The latents that stand for its output; None without a dictionary.
+        leaf: Its whole output, where it is not traced through; else None.
+        norm: The norm before it, which transcoders read behind; None for the stream.
+    """
+
+    site: Site
+    linear: FrozenAttention | FrozenMlp | None = None
+    features: ActiveFeatures | None = None
+    leaf: Float[Tensor, "pos model"] | None = None
+    norm: FrozenNorm | None = None
+
+    @property
+    def is_stream(self) -> bool:
+        """Whether it stands for the whole stream, so that nothing passes beside it."""
+        return self.site.part.startswith("resid_")
+
+    def back_read(
+        self, read: Float[Tensor, "target pos read"], biases: Biases
+    ) -> Float[Tensor, "target pos model"]:
+        """Vectors that read what the dictionary reads, as read vectors of the stream below."""
+        assert self.features is not None
+        config = self.features.dictionary.config
+        part = config.read_site.part
+        if part in ("attn_out", "mlp_out"):
+            assert self.linear is not None
+            return self.linear.back(read, biases)
+        if part == "mlp_norm":
+            assert self.norm is not None
+            return self.norm.back_normalised(read)
+        if part == "mlp_in":
+            assert self.norm is not None
+            return self.norm.back(read, biases)
+        return read
+
+
+@dataclass(frozen=True, eq=False)
+class Frozen:
+    """A prompt's run with patterns, norms, gates and active latents held.
+
+    Attributes:
+        replacement: Of what.
+        tokens: The prompt, BOS included.
+        embed: What token embeddings write.
+        pos_embed: What position embeddings write; None in models that rotate instead.
+        embed_norm: A norm of the sum of both; None in most families.
+        stages: From the embeddings up; the branches of one stage read the same stream.
+        streams: The stream below each stage, and after the last.
+        norm: The final norm.
+        logits: Of the linear model, before any softcap.
+    """
+
+    replacement: Replacement
+    tokens: Int[Tensor, "pos"]
+    embed: Float[Tensor, "pos model"]
+    pos_embed: Float[Tensor, "pos model"] | None
+    stages: tuple[tuple[Branch, ...], ...]
+    streams: tuple[Float[Tensor, "pos model"], ...]
+    norm: FrozenNorm
+
+    @property
+    def n_positions(self) -> int:
+        """Tokens of the prompt, BOS included."""
+        return len(self.tokens)
+
+    def branches(self) -> list[tuple[int, Branch]]:
+        """Stage number and branch, from the embeddings up."""
+        return [(i, branch) for i, stage in enumerate(self.stages) for branch in stage]
+
+    def branch(self, site: Site) -> tuple[int, Branch]:
+        """Stage number and branch that writes a site.
+
+        Raises:
+            DataError: None does.
+        """
+        for i, branch in self.branches():
+            if branch.site == site:
+                return i, branch
+        known = ", ".join(str(branch.site) for _, branch in self.branches())
+        raise DataError(f"Nothing in this circuit writes '{site}'. What writes: {known}.")
+
+    def logits(self, position: int) -> Float[Tensor, "vocab"]:
+        """Logits at a position, before any softcap."""
+        weights = self.replacement.model.weights
+        final = self.norm(self.streams[-1])[position]
+        found = final @ weights.W_U.detach().to(final)
+        return found if weights.b_U is None else found + weights.b_U.detach().to(final)
+
+    @property
+    def final_key(self) -> int:
+        """The layer number under which constants of the unembedding are kept."""
+        return self.replacement.model.n_layers
+
+
+@torch.no_grad()
+def freeze(replacement: Replacement, tokens: Sequence[int] | Int[Tensor, "pos"]) -> Frozen:
+    """Run a model once and hold everything that is not linear.
+
+    Patterns come from the model itself; the rest is computed again in the number format of the
+    replacement, so that all sums hold to its precision.
+
+    Args:
+        replacement: The model with its dictionaries.
+        tokens: The prompt, BOS included where the model begins contexts with one.
+
+    Raises:
+        DataError: There is no token.
+        ModelError: There are more than the model has positions for.
+    """
+    ids = torch.as_tensor(tokens, device=replacement.model.device).long()
+    if not len(ids):
+        raise DataError("There is no token to trace: give a prompt.")
+    return _Freezing(replacement, ids).go()
+
+
+class _Freezing:
+    """One run; holds what its steps share."""
+
+    def __init__(self, replacement: Replacement, tokens: Tensor) -> None:
+        self.replacement, self.tokens = replacement, tokens
+        self.model = replacement.model
+        batch = Batch(tokens=tokens[None])
+        wanted = ["embed", "pattern@*"]
+        has_positions = "pos_embed" in self.model.family.parts
+        values = self.model.read(batch, [*wanted, *(["pos_embed"] if has_positions else [])])
+        wide = {site: value[0].to(replacement.dtype) for site, value in values.items()}
+        self.embed = wide[Site("embed")]
+        self.pos_embed = wide[Site("pos_embed")] if has_positions else None
+        self.patterns = {site.layer: v for site, v in wide.items() if site.part == "pattern"}
+        kept = replacement.exclusion.keep_tokens(tokens[None], None, self.model.special_ids)[0]
+        self.by_token = kept.to(replacement.dtype)
+
+    def go(self) -> Frozen:
+        x = self.embed if self.pos_embed is None else self.embed + self.pos_embed
+        stages: list[tuple[Branch, ...]] = []
+        streams = [x]
+        for layer in range(self.model.n_layers):
+            for stage in self._layer(layer, streams):
+                stages.append(stage)
+        norm = self._norm("final", None, streams[-1])
+        return Frozen(
+            self.replacement,
+            self.tokens,
+            self.embed,
+            self.pos_embed,
+            tuple(stages),
+            tuple(streams),
+            norm,
+        )
+
+    def _layer(self, layer: int, streams: list[Tensor]) -> list[tuple[Branch, ...]]:
+        """The stages of one block; `streams` grows by what each leaves."""
+        found = self._stream_stage("resid_pre", layer, streams)
+        if self.model.family.arrangement == "parallel":
+            x = streams[-1]
+            attention, a = self._attention(layer, x)
+            mlp, m = self._mlp(layer, x)
+            streams.append(x + a + m)
+            found.append((attention, mlp))
+        else:
+            attention, a = self._attention(layer, streams[-1])
+            streams.append(streams[-1] + a)
+            found.append((attention,))
+            found += self._stream_stage("resid_mid", layer, streams)
+            mlp, m = self._mlp(layer, streams[-1])
+            streams.append(streams[-1] + m)
+            found.append((mlp,))
+        return found + self._stream_stage("resid_post", layer, streams)
+
+    def _stream_stage(
+        self, part: str, layer: int, streams: list[Tensor]
+    ) -> list[tuple[Branch, ...]]:
+        site = Site(part, layer)
+        dictionary = self.replacement.dictionaries.get(site)
+        if dictionary is None:
+            return []
+        x = streams[-1]
+        streams.append(x)
+        return [(Branch(site, features=self._features(dictionary, x, x)),)]
+
+    def _attention(self, layer: int, x: Tensor) -> tuple[Branch, Tensor]:
+        norm = self._norm("attn_norm", layer, x)
+        weights = self.model.weights.attention(layer)
+        linear = FrozenAttention.of(layer, weights, self.patterns[layer], norm)
+        if "attn_out" in self.model.family.norms:
+            linear = replace(linear, norm_out=self._norm("attn_out", layer, linear.mixed(x)))
+        out = linear(x)
+        site = Site("attn_out", layer)
+        dictionary = self.replacement.dictionaries.get(site)
+        features = None if dictionary is None else self._features(dictionary, out, out)
+        return Branch(site, linear, features, norm=norm), out
+
+    def _mlp(self, layer: int, x: Tensor) -> tuple[Branch, Tensor]:
+        options = self.replacement.options
+        norm = self._norm("mlp_norm", layer, x)
+        weights = self.model.weights.mlp(layer)
+        h = norm(x)
+        into = weights.W_in if weights.W_gate is None else weights.W_gate
+        bias = weights.b_in if weights.W_gate is None else weights.b_gate
+        opened = h @ into.detach().to(h)
+        if bias is not None:
+            opened = opened + bias.detach().to(h)
+        gate = self_gate(weights.activation)(opened)
+        paths = paths_of(weights, gate, h, half_rule=options.mlp == "half_rule")
+        b_out = None if weights.b_out is None else weights.b_out.detach().to(h)
+        linear = FrozenMlp(layer, norm, None, paths, weights.W_out.detach().to(h), b_out)
+        if "mlp_out" in self.model.family.norms:
+            linear = replace(linear, norm_out=self._norm("mlp_out", layer, linear.mixed(x)))
+        out, site = linear(x), Site("mlp_out", layer)
+        dictionary = self.replacement.dictionaries.get(site)
+        if dictionary is not None:
+            read = {"mlp_out": out, "mlp_in": h, "resid_mid": x}.get(
+                dictionary.config.read_site.part, norm.normalised(x)
+            )
+            return Branch(site, linear, self._features(dictionary, read, out), norm=norm), out
+        if options.mlp == "leaf":
+            return Branch(site, leaf=out, norm=norm), out
+        return Branch(site, linear, norm=norm), out
+
+    def _features(self, dictionary: Dictionary, read: Tensor, written: Tensor) -> ActiveFeatures:
+        site, exclusion = dictionary.config.read_site, self.replacement.exclusion
+        stands = self.by_token
+        if site in exclusion.median_norm:
+            stands = stands * exclusion.inlier(site, read).to(stands)
+        return ActiveFeatures.at(dictionary, read, written, stands)
+
+    def _norm(self, place: str, layer: int | None, x: Tensor) -> FrozenNorm:
+        name = self.model.n_layers if layer is None else layer
+        key = BiasKey(name, "final_norm" if layer is None else place)
+        return FrozenNorm.at(self.model.weights.norm(place, layer), x, key)
