@@ -1,1 +1,1 @@
-"""What lies on disk under the served folders, found, opened and kept open."""
+"""What lies under the served folders: runs, dictionaries, atlases; noticed anew when it changes."""
