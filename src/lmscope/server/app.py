@@ -6,12 +6,14 @@ from typing import Any
 
 from fastapi import FastAPI, Request
 from starlette.exceptions import HTTPException
+from starlette.middleware.gzip import GZipMiddleware
 from starlette.responses import Response
 
 from lmscope import __version__
 from lmscope.server import failures
 from lmscope.server.bundle import Bundle
 from lmscope.server.context import Context
+from lmscope.server.guard import Guard, Stop
 from lmscope.server.responses import Json
 from lmscope.server.routes import dictionaries, features, home, live, runs, search, work
 from lmscope.server.schemas.common import FailureEnvelope
@@ -30,18 +32,20 @@ def create_app(settings: ServeSettings) -> FastAPI:
         ArtifactError: The web app's files are missing.
     """
     app = _routed()
-    app.state.context = Context.of(settings)
+    app.state.context, app.state.stop = Context.of(settings), Stop()
     failures.install(app)
+    app.add_middleware(GZipMiddleware, minimum_size=1024, compresslevel=4)
+    app.add_middleware(Guard, settings=settings, stop=app.state.stop)
     bundle = Bundle()
 
     @app.get("/healthz", include_in_schema=False)
     async def health() -> Response:
-        return Json({"status": "ok", "version": __version__})
+        return Json({"status": "ok"})
 
     @app.api_route("/{path:path}", methods=["GET", "HEAD"], include_in_schema=False)
     async def page(request: Request) -> Response:
         if request.url.path == "/api" or request.url.path.startswith("/api/"):
-            raise HTTPException(404)
+            raise HTTPException(404 if request.method == "GET" else 405)
         return bundle.answer(request)
 
     return app

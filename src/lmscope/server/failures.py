@@ -1,6 +1,5 @@
 """What a refused request answers: one envelope with a code, a sentence and a hint."""
 
-import logging
 import re
 from collections.abc import Mapping
 from typing import Any, Final
@@ -13,8 +12,6 @@ from starlette.responses import Response
 from lmscope.core.errors import ArtifactError, LmscopeError
 from lmscope.server.responses import Json
 from lmscope.server.schemas.common import Failure, FailureEnvelope
-
-logger = logging.getLogger("lmscope.server")
 
 
 class RefusedError(LmscopeError):
@@ -84,7 +81,8 @@ _CODES: Final = {
     421: "wrong_host",
 }
 _SENTENCE_END: Final = re.compile(r"(?<=[.!?])\s+(?=[A-Z`'\"])")
-_INTERNAL: Final = "The server failed on this request; its log says why."
+INTERNAL: Final = "The server failed on this request; its log says why."
+"""All that a client is told of a defect."""
 
 
 def envelope(
@@ -116,7 +114,6 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(LmscopeError, _on_refusal)
     app.add_exception_handler(RequestValidationError, _on_wrong_input)
     app.add_exception_handler(HTTPException, _on_http)
-    app.add_exception_handler(Exception, _on_defect)
 
 
 async def _on_refusal(_request: Request, error: Exception) -> Response:
@@ -141,8 +138,3 @@ async def _on_http(request: Request, error: Exception) -> Response:
     if error.status_code == 405:
         message = f"{request.method} is not possible at '{request.url.path[:200]}'."
     return envelope(error.status_code, code, message, hint, error.headers)
-
-
-async def _on_defect(request: Request, error: Exception) -> Response:
-    logger.error("%s %s failed", request.method, request.url.path, exc_info=error)
-    return envelope(500, "internal", _INTERNAL)
