@@ -295,11 +295,15 @@ class Atlas:
         Raises:
             RecipeError: The text is empty, or no latent has a label.
         """
+        return self.listed(self.find_labels(text)[:limit])
+
+    def find_labels(self, text: str) -> list[int]:
+        """The latents of `search`, however many there are; errors as of `search`."""
         if not self.labels:
             raise RecipeError(
                 f"'{self.path}' has no labels to search: make some with `lmscope explain`."
             )
-        return self.listed([one.latent for one in self._sources.search(text, limit)])
+        return [one.latent for one in self._sources.search(text, len(self))]
 
     def on_token(self, token: str | int, limit: int = 20) -> FeatureList:
         """Latents that have a token among those on which they fire most, most firings first.

@@ -54,6 +54,8 @@ export interface paths {
         /**
          * Features
          * @description A stretch of the list of features that fit; `total` counts them all.
+         *
+         *     What is searched by `near`, `token` or `label` comes the most fitting first, unless another order is asked for.
          */
         get: operations["features_api_dictionaries__dictionary__features_get"];
         put?: never;
@@ -813,7 +815,7 @@ export interface components {
             mean: number;
             /**
              * Missed
-             * @description Examples on which it fires although the label promises that it does not: counter-examples, strongest first.
+             * @description Examples on which it fires although the label promises that it does not: counter-examples, strongest first, a dozen at most.
              */
             missed: components["schemas"]["Passage"][];
             /** N Documents */
@@ -822,6 +824,16 @@ export interface components {
             n_fired: number;
             /** N Latents */
             n_latents: number;
+            /**
+             * N Missed
+             * @description How many there are; null where the label has no rule that a program can follow.
+             */
+            n_missed?: number | null;
+            /**
+             * N Promised
+             * @description Of so many examples that the rule was asked about.
+             */
+            n_promised?: number | null;
             /** N Stretches */
             n_stretches: number;
             /** Neighbours */
@@ -1106,6 +1118,11 @@ export interface components {
         LabelSource: {
             /** Explainer */
             explainer: string;
+            /**
+             * Judge
+             * @description Who answered for the label when it was scored.
+             */
+            judge?: string | null;
             /** Known */
             known: boolean;
             /**

@@ -2,9 +2,13 @@
 
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Depends, Query, Request, Response
 
+from lmscope.atlas.columns import Figures
+from lmscope.server.context import Context, context_of
+from lmscope.server.responses import sealed
 from lmscope.server.schemas.dictionary import DictionaryPage, FeatureMap, FeatureRows
+from lmscope.server.views.features import Asked, feature_rows
 
 router = APIRouter(prefix="/dictionaries/{dictionary}", tags=["dictionaries"])
 AtlasId = Annotated[
@@ -42,8 +46,10 @@ def feature_map(dictionary: str, atlas: AtlasId = None) -> FeatureMap:
     raise NotImplementedError
 
 
-@router.get("/features")
+@router.get("/features", response_model=FeatureRows)
 def features(
+    request: Request,
+    context: Annotated[Context, Depends(context_of)],
     dictionary: str,
     atlas: AtlasId = None,
     order: Order = "latent",
@@ -61,6 +67,21 @@ def features(
     max_density: Annotated[float | None, Query(ge=0, le=1)] = None,
     offset: Annotated[int, Query(ge=0)] = 0,
     limit: Annotated[int, Query(ge=1, le=200)] = 100,
-) -> FeatureRows:
-    """A stretch of the list of features that fit; `total` counts them all."""
-    raise NotImplementedError
+) -> Response:
+    """A stretch of the list of features that fit; `total` counts them all.
+
+    What is searched by `near`, `token` or `label` comes the most fitting first, unless another order is asked for.
+    """
+    asked = Asked(
+        order=order,
+        label=label,
+        token=token,
+        near=near,
+        figures=Figures(min_density, max_density, known, dead, dense),
+        starred=starred,
+        tag=tag,
+        offset=offset,
+        limit=limit,
+    )
+    with context.library.atlas(dictionary, atlas) as opened:
+        return sealed(request, feature_rows(opened, asked))

@@ -88,6 +88,8 @@ class LabelSource(Answer):
 
     run: str | None
     explainer: str
+    judge: str | None = None
+    """Who answered for the label when it was scored."""
     label: str
     """The label as it was written; the page shows it as a guess where `known` is false."""
     known: bool
@@ -118,7 +120,11 @@ class FeaturePage(Answer):
     sources: list[LabelSource]
     """Newest first; the first one decides."""
     missed: list[Passage]
-    """Examples on which it fires although the label promises that it does not: counter-examples, strongest first."""
+    """Examples on which it fires although the label promises that it does not: counter-examples, strongest first, a dozen at most."""
+    n_missed: int | None = None
+    """How many there are; null where the label has no rule that a program can follow."""
+    n_promised: int | None = None
+    """Of so many examples that the rule was asked about."""
     n_fired: int
     density: float
     mean: float
