@@ -1,0 +1,53 @@
+import type { Schemas } from "../../api/client";
+import { DictionaryName } from "../../ui/DictionaryName";
+import { fixed } from "../../ui/format";
+import { Panel } from "../../ui/Panel";
+import { CosineHistogram } from "./CosineHistogram";
+import { GroupsPanel } from "./GroupsPanel";
+import { NewLatents } from "./NewLatents";
+import { ShareTable } from "./ShareTable";
+
+interface Props {
+  a: string;
+  b: string;
+  comparison: Schemas["Comparison"];
+}
+
+/** What was found: figures and cosines on top, the latents one by one below. */
+export function ComparisonView({ a, b, comparison }: Props) {
+  const { narrow, wide, threshold } = comparison;
+  return (
+    <>
+      <div className="columns">
+        <Panel
+          title="In figures"
+          info="Each figure stands beside what the same count gives for a dictionary of random directions with the same shape. Only what lies clearly away from chance says something about the two dictionaries."
+        >
+          <p className="pair-names">
+            <span>
+              <span className="muted">narrow </span>
+              <DictionaryName line={narrow} />
+            </span>
+            <span>
+              <span className="muted">wide </span>
+              <DictionaryName line={wide} />
+            </span>
+          </p>
+          <ShareTable shares={comparison.shares} />
+        </Panel>
+        <Panel
+          title="How near the nearest is"
+          info={`For each latent of the wide dictionary, the cosine of its decoder row with the nearest one of the narrow dictionary. From ${fixed(threshold, 2)} on it counts as a child of that latent; the line is what random directions of the same number would have.`}
+        >
+          <CosineHistogram
+            found={comparison.cosines}
+            chance={comparison.cosines_null}
+            threshold={threshold}
+          />
+        </Panel>
+      </div>
+      <GroupsPanel a={a} b={b} comparison={comparison} />
+      <NewLatents wide={wide.id} latents={comparison.new} threshold={threshold} />
+    </>
+  );
+}
