@@ -1,7 +1,147 @@
-export default function GridPage({ kind, id }: { kind: "suites" | "models"; id: string }) {
+import { useQuery } from "@tanstack/react-query";
+import { useState } from "react";
+import { Link, useSearchParams } from "wouter";
+import { client, data } from "../../api/client";
+import { LineChart } from "../../ui/LineChart";
+import { Empty, Failed, Loading } from "../../ui/states";
+import { Panel } from "../../ui/Panel";
+import { ProblemList } from "../run/ProblemList";
+import { type Tab, Tabs } from "../../ui/Tabs";
+import { StatusChip } from "../run/StatusChip";
+import { linesByLayer } from "./byLayer";
+import { ColourBar } from "./ColourBar";
+import { DictionaryTable } from "./DictionaryTable";
+import { HeatMap } from "./HeatMap";
+import type { Line } from "./layout";
+import { type Measure, MEASURES, rangeOf } from "./measures";
+import "../choice.css";
+import "../run/RunPage.css";
+import "./GridPage.css";
+
+interface Props {
+  kind: "suites" | "models";
+  id: string;
+}
+
+const ask = ({ kind, id }: Props) =>
+  kind === "suites"
+    ? data(client.GET("/api/suites/{run}", { params: { path: { run: id } } }))
+    : data(client.GET("/api/models/{model}", { params: { path: { model: id } } }));
+
+/** The dictionaries of a suite, or all of a model, by layer, position and width. */
+export default function GridPage({ kind, id }: Props) {
+  const {
+    data: grid,
+    error,
+    refetch,
+  } = useQuery({
+    queryKey: [kind, id],
+    queryFn: () => ask({ kind, id }),
+    refetchInterval: ({ state }) => (state.data?.status === "running" ? 5000 : false),
+  });
+  if (error) return <Failed error={error} retry={() => void refetch()} />;
+  if (!grid) return <Loading what="the dictionaries" />;
+  const lines = grid.dictionaries;
+  const measured = lines.filter(({ explained_variance_centred: ev }) => typeof ev === "number");
   return (
-    <h1>
-      {kind} {id}
-    </h1>
+    <div className="stack">
+      <header>
+        <h1 tabIndex={-1}>{grid.title}</h1>
+        <p className="facts-line">
+          <span>
+            {grid.kind === "suite" ? "Suite" : "Model"} with {lines.length}{" "}
+            {lines.length === 1 ? "dictionary" : "dictionaries"}, {measured.length} measured
+          </span>
+          {grid.status && <StatusChip status={grid.status} />}
+          {grid.kind === "suite" && (
+            <Link href={`/runs/${encodeURIComponent(id)}`}>Its run: recipe, curves, machine</Link>
+          )}
+        </p>
+      </header>
+      <ProblemList problems={grid.problems} />
+      {lines.length === 0 ? (
+        <Empty>No dictionary has been trained here yet.</Empty>
+      ) : (
+        <Views lines={lines} />
+      )}
+    </div>
+  );
+}
+
+function Views({ lines }: { lines: Line[] }) {
+  const [query, setQuery] = useSearchParams();
+  const [view, setView] = useState("grid");
+  const measure = MEASURES.find(({ id }) => id === query.get("by")) ?? MEASURES[0];
+  if (!measure) return null;
+  const curves = linesByLayer(lines, measure);
+  const tabs: Tab[] = [
+    { id: "grid", title: "Grid", content: <GridView lines={lines} measure={measure} /> },
+    ...(curves.length > 0
+      ? [
+          {
+            id: "layers",
+            title: "By layer",
+            content: (
+              <LineChart lines={curves} xLabel="layer" yLabel={measure.title} height={360} />
+            ),
+          },
+        ]
+      : []),
+    {
+      id: "table",
+      title: "Table",
+      content: <DictionaryTable lines={lines} caption="Dictionaries and their figures" />,
+    },
+  ];
+  return (
+    <Panel
+      title={measure.title}
+      info={measure.info}
+      actions={
+        <MeasureChoice
+          chosen={measure}
+          onChoose={(id) => setQuery({ by: id }, { replace: true })}
+        />
+      }
+    >
+      <Tabs label="Views" tabs={tabs} selected={view} onSelect={setView} />
+    </Panel>
+  );
+}
+
+function GridView({ lines, measure }: { lines: Line[]; measure: Measure }) {
+  const layers = new Set(lines.map(({ layer }) => layer)).size;
+  return (
+    <div className={layers <= 8 ? "heat-few" : undefined}>
+      <HeatMap lines={lines} measure={measure} />
+      <p className="grid-legend">
+        <ColourBar measure={measure} range={rangeOf(lines, measure)} />
+        <span className="muted">
+          {measure.id === "l0" ? "Latents a token" : "Numbers in percent"}. Columns are layers;
+          arrow keys move, Enter opens.
+        </span>
+      </p>
+    </div>
+  );
+}
+
+function MeasureChoice(props: { chosen: Measure; onChoose: (id: string) => void }) {
+  const { chosen, onChoose } = props;
+  return (
+    <fieldset className="choice">
+      <legend className="off-screen">Coloured by</legend>
+      {MEASURES.map(({ id, title, info }) => (
+        <label key={id} title={info} className={id === chosen.id ? "chosen" : undefined}>
+          <input
+            type="radio"
+            name="measure"
+            className="off-screen"
+            checked={id === chosen.id}
+            onChange={() => onChoose(id)}
+          />
+          {title}
+        </label>
+      ))}
+    </fieldset>
   );
 }
