@@ -37,6 +37,7 @@ COMMANDS: Final = {
     "explain": "Say what the latents of an atlas mean, and how far to trust it.",
     "steer": "Let a model go on with a prompt while latents are activated, clamped or ablated.",
     "serve": "Show runs, dictionaries and features in the browser.",
+    "lm": "Train a plain language model of one's own, small enough to look through.",
     "convert": "Convert dictionaries from and to the formats of other tools.",
     "models": "List, describe and fetch models.",
     "runs": "List, show, compare and remove runs.",
