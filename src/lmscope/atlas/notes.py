@@ -28,6 +28,7 @@ _WAIT_S: Final = 10.0
 LONGEST_TEXT: Final = 20_000
 """Characters of a note that replaces another one."""
 _LONGEST_TAG: Final = 64
+_MOST_TAGS: Final = 50
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 
 _TABLES: Final = """
@@ -151,12 +152,15 @@ class Notes:
             The note as it is kept: spaces around tags are taken away, and each tag is kept once.
 
         Raises:
-            RecipeError: The text is too long, or a tag is empty, too long, or holds a comma.
+            RecipeError: The text is too long, there are too many tags, or a tag is empty, too long, or holds
+                a comma.
             ArtifactError: The disk is full, or the folder cannot be written.
         """
         _check_digest(note.dictionary_digest)
         _check_text(note.text)
         tags = sorted({_checked_tag(tag) for tag in note.tags})
+        if len(tags) > _MOST_TAGS:
+            raise RecipeError(f"A note has at most {_MOST_TAGS} tags, this one has {len(tags)}.")
         key = (note.dictionary_digest, note.latent)
         with self._writing() as connection:
             for table in ("note", "tag"):

@@ -124,7 +124,7 @@ def _missed(atlas: Atlas, latent: int) -> dict[str, Any]:
     if found is None:
         return {"missed": [], "n_missed": None, "n_promised": None}
     return {
-        "missed": [passage(atlas, one) for one in found.missed[:_MAX_MISSED]],
+        "missed": [passage(atlas.corpus, one) for one in found.missed[:_MAX_MISSED]],
         "n_missed": len(found.missed),
         "n_promised": found.n_asked,
     }

@@ -75,7 +75,7 @@ def feature_lines(atlas: Atlas, found: FeatureList) -> list[FeatureLine]:
     starred = frozenset[int]()
     if atlas.notes is not None and len(found):
         starred = atlas.notes.starred(atlas.meta.dictionary_digest)
-    values: Sequence[float | None] = found.values or [None] * len(found)
+    values: Sequence[float | int | None] = found.values or [None] * len(found)
     return [
         _line(row, row.latent in starred, value)
         for row, value in zip(found.rows, values, strict=True)
@@ -158,7 +158,7 @@ def _array(latents: Collection[int]) -> Int[np.ndarray, "found"]:
     return np.fromiter(latents, np.int64, len(latents))
 
 
-def _line(row: Summary, starred: bool, value: float | None) -> FeatureLine:
+def _line(row: Summary, starred: bool, value: float | int | None) -> FeatureLine:
     return FeatureLine(
         latent=row.latent,
         label=row.label,

@@ -4,16 +4,16 @@ from lmscope.atlas.atlas import Atlas
 from lmscope.atlas.exchange.pieces import pieces
 from lmscope.atlas.exchange.texts import as_byte_token
 from lmscope.atlas.record import Example, ExampleGroup, TokenFirings, Weighted, is_held_out
+from lmscope.atlas.text import CorpusText
 from lmscope.server.schemas.feature import Passage, PassageGroup, Token, TokenRate, WeightedToken
 
 
-def passage(atlas: Atlas, example: Example) -> Passage:
+def passage(corpus: CorpusText, example: Example) -> Passage:
     """An example with its text; tokens that share a character stand together, with their largest activation.
 
     Raises:
         ArtifactError: The corpus lacks the position.
     """
-    corpus = atlas.corpus
     ids = corpus.tokens(example.start, example.length).tolist()
     data = [corpus.token_bytes(one) for one in ids]
     values = example.activations().tolist()
@@ -51,7 +51,7 @@ def passage_group(atlas: Atlas, group: ExampleGroup) -> PassageGroup:
         low=group.low,
         high=group.high,
         share=group.share,
-        passages=[passage(atlas, example) for example in group.examples],
+        passages=[passage(atlas.corpus, example) for example in group.examples],
     )
 
 
