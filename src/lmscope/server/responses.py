@@ -7,10 +7,10 @@ from typing import Any
 import orjson
 from pydantic import BaseModel
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
 
 
-class Json(Response):
+class Json(JSONResponse):
     """A JSON answer written by orjson: NaN and infinities become null."""
 
     media_type = "application/json"

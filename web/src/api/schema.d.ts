@@ -441,8 +441,11 @@ export interface components {
         Child: {
             /** Cosine */
             cosine: number;
-            /** Density */
-            density: number;
+            /**
+             * Density
+             * @description Share of tokens on which it fires; null where that was not measured.
+             */
+            density: number | null;
             /** Label */
             label: string;
             /** Latent */
@@ -745,9 +748,9 @@ export interface components {
         FeatureMap: {
             /**
              * Density
-             * @description Share of tokens on which it fires, for colour.
+             * @description Share of tokens on which it fires, for colour; null where that was not measured.
              */
-            density: number[];
+            density: number[] | null;
             /** Explained Share */
             explained_share: number[] | null;
             /**
@@ -755,7 +758,10 @@ export interface components {
              * @description As shown: empty where nobody was asked.
              */
             labels: string[];
-            /** Latents */
+            /**
+             * Latents
+             * @description Those that fire; of a very wide dictionary some at even distances.
+             */
             latents: number[];
             /** Method */
             method: string;
@@ -935,7 +941,7 @@ export interface components {
              */
             children: components["schemas"]["Child"][];
             /** Density */
-            density: number;
+            density: number | null;
             /**
              * Kind
              * @description `split` (two children or more), `carried over` (one) or `lost` (none).
@@ -1152,6 +1158,49 @@ export interface components {
             x: number[];
             /** Y */
             y: (number | null)[];
+        };
+        /**
+         * LiveUpdate
+         * @description What a stream of a run says each time (server-sent event `update`); lines hold new points only.
+         */
+        LiveUpdate: {
+            /**
+             * Done
+             * @description Of the phase; null where only the run's own process knows.
+             */
+            done?: number | null;
+            /** Elapsed S */
+            elapsed_s: number;
+            /** Error */
+            error: string | null;
+            /**
+             * Events
+             * @description New ones.
+             */
+            events: components["schemas"]["RunEvent"][];
+            /** Left S */
+            left_s?: number | null;
+            /** Lines */
+            lines: components["schemas"]["Line"][];
+            /**
+             * Phase
+             * @description What it is at, from its last `phase` event.
+             */
+            phase?: string | null;
+            /**
+             * Rate
+             * @description Of `done`, a second.
+             */
+            rate?: number | null;
+            /**
+             * Status
+             * @enum {string}
+             */
+            status: "created" | "running" | "interrupted" | "failed" | "done";
+            /** Step */
+            step: number;
+            /** Total */
+            total?: number | null;
         };
         /**
          * ModelLine
@@ -1583,7 +1632,7 @@ export interface components {
             changes: string[];
             /**
              * Command
-             * @description The same as a command.
+             * @description The same as a command; empty where no single one says it.
              */
             command: string;
             /** Elapsed S */
@@ -2433,13 +2482,13 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Successful Response */
+            /** @description The data of each `update`. */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": unknown;
+                    "application/json": components["schemas"]["LiveUpdate"];
                 };
             };
             /** @description Refused, and why. */
