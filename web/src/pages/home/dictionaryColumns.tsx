@@ -1,0 +1,75 @@
+import type { Schemas } from "../../api/client";
+import { DictionaryName } from "../../ui/DictionaryName";
+import { count, fixed, number, share } from "../../ui/format";
+import { Status } from "../../ui/Status";
+import type { Column } from "../../ui/Table";
+
+/** The columns of the list of dictionaries, with their definitions. */
+export const COLUMNS: Column<Schemas["DictionaryLine"]>[] = [
+  {
+    id: "name",
+    title: "Dictionary",
+    info: "Where it reads and writes, how many latents it has, and how few of them are active at once",
+    cell: (line) => <DictionaryName line={line} />,
+    value: (line) => `${line.part} ${line.layer ?? ""} ${line.n_latents}`,
+  },
+  {
+    id: "model",
+    title: "Model",
+    cell: (line) => line.model ?? <span className="muted">unknown</span>,
+    value: (line) => line.model,
+  },
+  {
+    id: "l0",
+    title: "L0",
+    info: "Active latents a token, on average over held-out text",
+    numeric: true,
+    cell: (line) => number(line.l0),
+    value: (line) => line.l0 ?? null,
+  },
+  {
+    id: "ev",
+    title: "Explained variance",
+    info: "Share of the activations' variance about their mean that the reconstruction explains, on held-out text; 1 is perfect",
+    numeric: true,
+    cell: (line) => fixed(line.explained_variance_centred),
+    value: (line) => line.explained_variance_centred ?? null,
+  },
+  {
+    id: "ce",
+    title: "CE recovered",
+    info: "How much of the cross-entropy lost by ablating the site to zero comes back with the reconstruction in its place; 1 is all of it",
+    numeric: true,
+    cell: (line) => fixed(line.ce_recovered_zero),
+    value: (line) => line.ce_recovered_zero ?? null,
+  },
+  {
+    id: "dead",
+    title: "Dead",
+    info: "Share of its latents that never fired on the held-out text",
+    numeric: true,
+    cell: (line) => share(line.dead_fraction),
+    value: (line) => line.dead_fraction ?? null,
+  },
+  {
+    id: "labels",
+    title: "Labels known",
+    info: "Features whose label scored above the threshold on text that its writer had not read",
+    numeric: true,
+    cell: (line) =>
+      line.has_atlas ? (
+        count(line.n_labels_known)
+      ) : (
+        <span className="muted" title="Build one: lmscope atlas build RUN">
+          no atlas
+        </span>
+      ),
+    value: (line) => (line.has_atlas ? (line.n_labels_known ?? 0) : null),
+  },
+  {
+    id: "status",
+    title: "Status",
+    cell: (line) => <Status status={line.status} />,
+    value: (line) => line.status,
+  },
+];
