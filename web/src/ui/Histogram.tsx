@@ -29,9 +29,9 @@ export function Histogram({ histogram, xLabel, yLabel, marker, height = 190, log
   const most = Math.max(1, ...counts);
   const inner = width - LEFT - 8;
   const x = (place: number) => LEFT + (place / Math.max(1, counts.length)) * inner;
-  const y = (logY ? scaleSymlog() : scaleLinear().nice(4))
-    .domain([0, most])
-    .range([height - BOTTOM, TOP]);
+  const y = (
+    logY ? scaleSymlog().domain([0, most]) : scaleLinear().domain([0, most]).nice(4)
+  ).range([height - BOTTOM, TOP]);
   const marked = typeof marker === "number" ? { value: marker, label: number(marker) } : marker;
   const markedAt = marked ? placeOfValue(histogram, marked.value) : null;
   const value = (i: number) => number(valueAt(histogram, edges[i] ?? NaN));
@@ -99,28 +99,30 @@ export function Histogram({ histogram, xLabel, yLabel, marker, height = 190, log
           </>
         )}
       </p>
-      <table className="off-screen">
-        <caption>
-          {yLabel} by {xLabel}
-          {marked ? `; marked: ${marked.label}` : ""}
-        </caption>
-        <thead>
-          <tr>
-            <th scope="col">from</th>
-            <th scope="col">to</th>
-            <th scope="col">{yLabel}</th>
-          </tr>
-        </thead>
-        <tbody>
-          {counts.map((n, i) => (
-            <tr key={i}>
-              <td>{value(i)}</td>
-              <td>{value(i + 1)}</td>
-              <td>{n}</td>
+      <div className="off-screen">
+        <table>
+          <caption>
+            {yLabel} by {xLabel}
+            {marked ? `; marked: ${marked.label}` : ""}
+          </caption>
+          <thead>
+            <tr>
+              <th scope="col">from</th>
+              <th scope="col">to</th>
+              <th scope="col">{yLabel}</th>
             </tr>
-          ))}
-        </tbody>
-      </table>
+          </thead>
+          <tbody>
+            {counts.map((n, i) => (
+              <tr key={i}>
+                <td>{value(i)}</td>
+                <td>{value(i + 1)}</td>
+                <td>{n}</td>
+              </tr>
+            ))}
+          </tbody>
+        </table>
+      </div>
     </div>
   );
 }
