@@ -17,16 +17,21 @@ export function GroupDetail({ group, narrow, wide }: Props) {
         <Empty>Choose a latent to see its children.</Empty>
       </div>
     );
-  const sum = group.children.reduce((total, child) => total + child.density, 0);
+  const sum = group.children.reduce((total, child) => total + (child.density ?? NaN), 0);
   return (
     <section className="group-detail" aria-label={`Latent ${group.latent} and its children`}>
       <h3>
         <FeatureLink dictionary={narrow} latent={group.latent} label={group.label} />
       </h3>
-      <p className="muted">
-        Fires on {share(group.density)} of tokens
-        {group.children.length > 1 && <>; its children together on at most {share(sum)}</>}.
-      </p>
+      {group.density !== null && (
+        <p className="muted">
+          Fires on {share(group.density)} of tokens
+          {group.children.length > 1 && Number.isFinite(sum) && (
+            <>; its children together on at most {share(sum)}</>
+          )}
+          .
+        </p>
+      )}
       {group.children.length === 0 ? (
         <Empty>No latent of the wide dictionary is near enough to be its child.</Empty>
       ) : (

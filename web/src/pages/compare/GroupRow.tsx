@@ -17,7 +17,9 @@ export function GroupRow({ group, narrow, chosen, onOpen }: Props) {
     <div className={chosen ? "group-row chosen" : "group-row"}>
       <span className="group-name">
         <FeatureLink dictionary={narrow} latent={group.latent} label={group.label} />
-        <span className="muted">fires on {share(group.density)} of tokens</span>
+        {group.density !== null && (
+          <span className="muted">fires on {share(group.density)} of tokens</span>
+        )}
       </span>
       <button type="button" className="small" aria-pressed={chosen} onClick={onOpen}>
         {n === 0 ? "lost" : n === 1 ? "1 child" : `${n} children`}

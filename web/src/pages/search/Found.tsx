@@ -45,7 +45,8 @@ export function Found({ asked }: { asked: Asked }) {
       </p>
       {n === 0 && <Empty>{ADVICE[kind]}</Empty>}
       {hits.map((one) => (
-        <HitsPanel key={one.dictionary.id} hits={one} asked={asked} />
+        // A number is found beside words: a dictionary may stand here twice.
+        <HitsPanel key={`${one.dictionary.id} ${one.value_name}`} hits={one} asked={asked} />
       ))}
       {cut && limit < MOST && (
         <button type="button" onClick={() => setLimit(limit * 10)}>
@@ -54,11 +55,7 @@ export function Found({ asked }: { asked: Asked }) {
       )}
       {answer.data.problems.length > 0 && (
         <details className="muted">
-          <summary>
-            {answer.data.problems.length === 1
-              ? "One dictionary was not asked"
-              : `${count(answer.data.problems.length)} dictionaries were not asked`}
-          </summary>
+          <summary>Not every dictionary could be asked</summary>
           <ul>
             {answer.data.problems.map(({ where, message }) => (
               <li key={where}>

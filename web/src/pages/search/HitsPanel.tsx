@@ -51,7 +51,7 @@ function columns(dictionary: string, valueName: string | null): Column<Row>[] {
     title: valueName ?? "value",
     info: "What the results are ranked by.",
     numeric: true,
-    cell: (row) => fixed(row.value),
+    cell: (row) => (valueName === "cosine" ? fixed(row.value) : number(row.value)),
     value: (row) => row.value ?? null,
   };
   return [
@@ -60,7 +60,7 @@ function columns(dictionary: string, valueName: string | null): Column<Row>[] {
       title: "feature",
       cell: (row) => <FeatureLink dictionary={dictionary} {...row} />,
     },
-    ...(valueName ? [value] : []),
+    ...(valueName && valueName !== "number" ? [value] : []),
     {
       id: "peak",
       title: "peaks on",
@@ -75,7 +75,7 @@ function columns(dictionary: string, valueName: string | null): Column<Row>[] {
     {
       id: "detection",
       title: "label score",
-      info: "Detection: how well the label alone tells text on which the latent fires from text on which it does not (balanced accuracy; 0.5 is chance).",
+      info: "Detection: how well the label alone tells examples on which the latent fires from examples on which it does not, on text that its writer never saw. 0.5 is chance.",
       numeric: true,
       cell: (row) => fixed(row.detection, 2),
       value: (row) => row.detection,
