@@ -5,7 +5,7 @@ import ipaddress
 import socket
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Final
+from typing import Any, Final
 
 from lmscope.core.errors import LmscopeError
 from lmscope.server.settings import ServeSettings
@@ -53,15 +53,14 @@ def listen(settings: ServeSettings, *, port_is_fixed: bool) -> list[socket.socke
         AddressError: The port is taken, or the address is not one of this machine.
     """
     hosts = LOOPBACK if settings.host is None else (settings.host,)
-    n_tries = 1 if port_is_fixed or settings.port == 0 else N_TRIED_PORTS
-    for port in range(settings.port, min(settings.port + n_tries, 65536)):
+    ports = _candidates(settings.port, is_fixed=port_is_fixed)
+    for port in ports:
         try:
             return _listen(hosts, port, needs_all=settings.host is not None)
         except OSError as error:
             if error.errno != errno.EADDRINUSE:
                 raise AddressError(_why(hosts[0], port, error)) from None
-    last = settings.port + n_tries - 1
-    what = f"Port {last} is" if n_tries == 1 else f"Ports {settings.port} to {last} are"
+    what = f"Port {ports[0]} is" if len(ports) == 1 else f"Ports {ports[0]} to {ports[-1]} are"
     raise AddressError(f"{what} taken by other programs. Choose another one with --port.")
 
 
@@ -110,17 +109,24 @@ class HostNames:
         return False
 
 
+def _candidates(port: int, *, is_fixed: bool) -> Sequence[int]:
+    if port == 0:
+        return [0] * N_TRIED_PORTS  # a free port of IPv4 may be taken on IPv6
+    return [port] if is_fixed else range(port, min(port + N_TRIED_PORTS, 65536))
+
+
 def _listen(hosts: Sequence[str], port: int, *, needs_all: bool) -> list[socket.socket]:
     sockets: list[socket.socket] = []
     try:
         for host in hosts:
             try:
                 sockets.append(_bound(host, port_of(sockets) if sockets else port))
-            except OSError as error:
+            except (OSError, AddressError) as error:
                 # Machines without IPv6 have no ::1; a port that is taken there is taken.
-                if needs_all or not sockets or error.errno == errno.EADDRINUSE:
+                taken = isinstance(error, OSError) and error.errno == errno.EADDRINUSE
+                if needs_all or not sockets or taken:
                     raise
-    except OSError:
+    except (OSError, AddressError):
         for one in sockets:
             one.close()
         raise
@@ -143,14 +149,14 @@ def _bound(host: str, port: int) -> socket.socket:
     return made
 
 
-def _resolve(host: str, port: int) -> list[tuple[int, int, int, str, tuple[str, int]]]:
+def _resolve(host: str, port: int) -> list[tuple[Any, ...]]:
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except (OSError, UnicodeError):
         raise AddressError(
             f"'{host}' is no address that this machine knows. Give one of its own, or leave --host out."
         ) from None
-    return found  # type: ignore[return-value]
+    return list(found)
 
 
 def _why(host: str, port: int, error: OSError) -> str:

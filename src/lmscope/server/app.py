@@ -64,6 +64,7 @@ def _routed() -> FastAPI:
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
+        default_response_class=Json,
         lifespan=_lifespan,
         responses={"4XX": {"model": FailureEnvelope, "description": "Refused, and why."}},
     )

@@ -251,6 +251,7 @@ class _Answer:
             headers = MutableHeaders(scope=message)
             for name, value in HEADERS.items():
                 headers[name] = value
+            headers.setdefault("Cache-Control", "no-cache")
         elif not message.get("more_body"):
             self._is_over = True
         await self._send(message)

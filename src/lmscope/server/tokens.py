@@ -60,7 +60,7 @@ class Tokens:
     def _of(self, shown: str, form: Callable[[bytes], bytes]) -> Access:
         granted = Access.NOTHING
         for token, access in self._tokens:  # all of them, so that time tells nothing
-            if hmac.compare_digest(_digest(shown.encode()), _digest(form(token))):
+            if hmac.compare_digest(_digest(shown.encode("utf-8", "replace")), _digest(form(token))):
                 granted = max(granted, access)
         return granted
 
