@@ -41,6 +41,18 @@ class Branch:
         """Whether it stands for the whole stream, so that nothing passes beside it."""
         return self.site.part.startswith("resid_")
 
+    def read_value(self, x: Float[Tensor, "pos model"]) -> Float[Tensor, "pos read"]:
+        """What the dictionary reads, given the stream below."""
+        assert self.features is not None
+        part = self.features.dictionary.config.read_site.part
+        if part in ("attn_out", "mlp_out"):
+            assert self.linear is not None
+            return self.linear(x)
+        if part in ("mlp_norm", "mlp_in"):
+            assert self.norm is not None
+            return self.norm.normalised(x) if part == "mlp_norm" else self.norm(x)
+        return x
+
     def back_read(
         self, read: Float[Tensor, "target pos read"], biases: Biases
     ) -> Float[Tensor, "target pos model"]:

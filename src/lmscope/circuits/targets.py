@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lmscope.circuits.frozen import Branch, Frozen
+from lmscope.circuits.frozen import Frozen
 from lmscope.circuits.frozen_norm import Biases, BiasKey
 from lmscope.core.errors import DataError
 from lmscope.core.site import Site
@@ -156,23 +156,9 @@ class FeatureTarget:
         biases = Biases()
         constant = dictionary.encoder_bias()[self.latent]
         biases.add(BiasKey(self.site.layer or 0, f"b_enc {self.site.part}"), constant[None])
-        value = float(read_value(frozen, stage, branch)[place] @ row + constant)
+        value = float(branch.read_value(frozen.streams[stage])[place] @ row + constant)
         name = f"{self.site}/{self.latent} @{place}"
         return Start(name, value, stage, branch.back_read(read, biases), biases)
-
-
-def read_value(frozen: Frozen, stage: int, branch: Branch) -> Float[Tensor, "pos read"]:
-    """What the dictionary of a branch reads, in the linear model."""
-    assert branch.features is not None
-    x = frozen.streams[stage]
-    part = branch.features.dictionary.config.read_site.part
-    if part in ("attn_out", "mlp_out"):
-        assert branch.linear is not None
-        return branch.linear(x)
-    if part in ("mlp_norm", "mlp_in"):
-        assert branch.norm is not None
-        return branch.norm.normalised(x) if part == "mlp_norm" else branch.norm(x)
-    return x
 
 
 def position_of(frozen: Frozen, position: int) -> int:
