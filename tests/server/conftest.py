@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -229,7 +230,7 @@ def write_hostile(root: Path, name: str, words: Sequence[str] = HOSTILE) -> Path
     return run.path
 
 
-def _word_tokenizer(words: Sequence[str]) -> PreTrainedTokenizerFast:
+def _word_tokenizer(words: Sequence[str]) -> Any:
     vocabulary = {"<unk>": 0, " ": 1} | {word: i + 2 for i, word in enumerate(words)}
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
     # Words are set apart by a sign that no word holds.
@@ -238,7 +239,7 @@ def _word_tokenizer(words: Sequence[str]) -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="<unk>")
 
 
-def _freeze(folder: Path, words: Sequence[str], tokenizer: PreTrainedTokenizerFast) -> FrozenCorpus:
+def _freeze(folder: Path, words: Sequence[str], tokenizer: Any) -> FrozenCorpus:
     draw = random.Random(1)
     documents = []
     for i in range(8):
@@ -275,7 +276,7 @@ def _meta(name: str, words: Sequence[str], corpus: FrozenCorpus) -> AtlasMeta:
 
 
 def _record(
-    latent: int, corpus: FrozenCorpus, tokenizer: PreTrainedTokenizerFast, words: Sequence[str]
+    latent: int, corpus: FrozenCorpus, tokenizer: Any, words: Sequence[str]
 ) -> LatentRecord:
     token = int(tokenizer.convert_tokens_to_ids(words[latent]))
     stretches = range(0, corpus.n_contexts * 20, 10)

@@ -35,7 +35,11 @@ class GroupProgress:
 
     def begin(self, step: int, n_in_group: int) -> None:
         """Say that the group's training starts, or goes on after a step."""
-        fields: dict[str, Any] = {"n_dictionaries": n_in_group, "done": self.first_step + step}
+        fields: dict[str, Any] = {
+            "n_dictionaries": n_in_group,
+            "n_steps": self.n_steps,
+            "done": self.first_step + step,
+        }
         if self.n_groups > 1:
             fields["message"] = (
                 f"Group {self.number} of {self.n_groups}: {n_in_group} dictionaries; "

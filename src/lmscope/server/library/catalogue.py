@@ -308,10 +308,7 @@ def _runs(
     ids: Mapping[Path, str],
     dictionaries: Mapping[str, DictionaryEntry],
 ) -> dict[str, RunEntry]:
-    by_run: dict[str, list[str]] = {}
-    for entry in dictionaries.values():
-        if entry.run is not None:
-            by_run.setdefault(entry.run, []).append(entry.id)
+    by_digest = {entry.digest: entry.id for entry in dictionaries.values()}
     return {
         ids[run.path]: RunEntry(
             id=ids[run.path],
@@ -320,7 +317,7 @@ def _runs(
             record=run.record,
             recipe=run.recipe,
             suite=run.suite,
-            dictionaries=tuple(by_run.get(ids[run.path], ())),
+            dictionaries=tuple(by_digest[found.digest] for found in run.dictionaries),
             written=run.written,
         )
         for run in runs

@@ -19,6 +19,7 @@ from lmscope.server.library.entries import (
     RunEntry,
     Signature,
 )
+from lmscope.server.library.journals import Journals
 from lmscope.server.library.leases import OpenAtlases
 from lmscope.server.library.scan import (
     FoundAtlas,
@@ -42,10 +43,15 @@ class Library:
 
     Args:
         folders: Runs, folders of runs, and packed atlases.
+
+    Attributes:
+        folders: As they were given.
+        journals: Metrics and events of runs.
     """
 
     def __init__(self, folders: Sequence[Path]) -> None:
         self.folders = tuple(folders)
+        self.journals = Journals()
         self._shelf = Shelf()
         self._maker = CatalogueMaker()
         self._opened = OpenAtlases()
