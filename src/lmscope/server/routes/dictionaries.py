@@ -8,9 +8,11 @@ from lmscope.atlas.columns import Figures
 from lmscope.server.context import Context, context_of
 from lmscope.server.responses import sealed
 from lmscope.server.schemas.dictionary import DictionaryPage, FeatureMap, FeatureRows
+from lmscope.server.views.dictionary import DictionaryPages
 from lmscope.server.views.features import Asked, feature_rows
 
 router = APIRouter(prefix="/dictionaries/{dictionary}", tags=["dictionaries"])
+_PAGES = DictionaryPages()
 AtlasId = Annotated[
     str | None, Query(description="Beginning of an atlas's digest; absent: the newest.")
 ]
@@ -34,10 +36,13 @@ Order = Literal[
 ]
 
 
-@router.get("")
-def dictionary_page(dictionary: str) -> DictionaryPage:
+@router.get("", response_model=DictionaryPage)
+def dictionary_page(
+    request: Request, context: Annotated[Context, Depends(context_of)], dictionary: str
+) -> Response:
     """A dictionary."""
-    raise NotImplementedError
+    library = context.library
+    return sealed(request, _PAGES.page(library, library.dictionary(dictionary)))
 
 
 @router.get("/map")
