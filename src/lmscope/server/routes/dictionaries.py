@@ -9,6 +9,7 @@ from lmscope.server.context import Context, context_of
 from lmscope.server.responses import sealed
 from lmscope.server.schemas.dictionary import DictionaryPage, FeatureMap, FeatureRows
 from lmscope.server.views.dictionary import DictionaryPages
+from lmscope.server.views import map as map_view
 from lmscope.server.views.features import Asked, feature_rows
 
 router = APIRouter(prefix="/dictionaries/{dictionary}", tags=["dictionaries"])
@@ -46,9 +47,11 @@ def dictionary_page(
 
 
 @router.get("/map")
-def feature_map(dictionary: str, atlas: AtlasId = None) -> FeatureMap:
+async def feature_map(
+    context: Annotated[Context, Depends(context_of)], dictionary: str, atlas: AtlasId = None
+) -> FeatureMap:
     """Two coordinates a latent."""
-    raise NotImplementedError
+    return await map_view.feature_map(context, dictionary, atlas)
 
 
 @router.get("/features", response_model=FeatureRows)

@@ -1,7 +1,10 @@
 """What the model answers while a person waits."""
 
-from fastapi import APIRouter
+from typing import Annotated
 
+from fastapi import APIRouter, Depends
+
+from lmscope.server.context import Context, context_of
 from lmscope.server.schemas.live import (
     ProbeAnswer,
     ProbeRequest,
@@ -9,23 +12,28 @@ from lmscope.server.schemas.live import (
     SteerRequest,
     WorkerState,
 )
+from lmscope.server.views import live
 
 router = APIRouter(prefix="/live", tags=["live"])
 
 
 @router.get("")
-def state() -> WorkerState:
+def state(context: Annotated[Context, Depends(context_of)]) -> WorkerState:
     """Where the process with the model stands."""
-    raise NotImplementedError
+    return context.live.state()
 
 
 @router.post("/probe")
-async def probe(request: ProbeRequest) -> ProbeAnswer:
+async def probe(
+    context: Annotated[Context, Depends(context_of)], request: ProbeRequest
+) -> ProbeAnswer:
     """Which latents fire on a text."""
-    raise NotImplementedError
+    return await live.probe(context, request)
 
 
 @router.post("/steer")
-async def steer(request: SteerRequest) -> SteerAnswer:
+async def steer(
+    context: Annotated[Context, Depends(context_of)], request: SteerRequest
+) -> SteerAnswer:
     """How a prompt goes on while latents are changed."""
-    raise NotImplementedError
+    return await live.steer(context, request)

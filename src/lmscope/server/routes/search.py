@@ -6,6 +6,7 @@ from fastapi import APIRouter, Depends, Query
 
 from lmscope.server.context import Context, context_of
 from lmscope.server.schemas.search import Comparison, SearchAnswer
+from lmscope.server.views import comparison
 from lmscope.server.views import search as found
 
 router = APIRouter(tags=["search"])
@@ -24,7 +25,8 @@ def search(
 
 
 @router.get("/compare")
-def compare(
+async def compare(
+    context: Annotated[Context, Depends(context_of)],
     a: Annotated[str, Query(max_length=300, description="Id of a dictionary.")],
     b: Annotated[str, Query(max_length=300, description="Id of another.")],
     kind: Annotated[
@@ -34,4 +36,4 @@ def compare(
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
 ) -> Comparison:
     """What the wider one makes of the latents of the narrower one."""
-    raise NotImplementedError
+    return await comparison.compare(context, a, b, kind, offset, limit)

@@ -98,10 +98,11 @@ class FeatureMap(Answer):
     method: str
     explained_share: list[float] | None
     latents: list[int]
+    """Those that fire; of a very wide dictionary some at even distances."""
     x: list[float]
     y: list[float]
-    density: list[float]
-    """Share of tokens on which it fires, for colour."""
+    density: list[float] | None
+    """Share of tokens on which it fires, for colour; null where that was not measured."""
     labels: list[str]
     """As shown: empty where nobody was asked."""
 

@@ -132,4 +132,4 @@ class SteerAnswer(Answer):
     lowered: list[TokenShift]
     elapsed_s: float
     command: str
-    """The same as a command."""
+    """The same as a command; empty where no single one says it."""

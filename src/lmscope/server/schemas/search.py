@@ -30,7 +30,8 @@ class Child(Answer):
 
     latent: int
     label: str
-    density: float
+    density: float | None
+    """Share of tokens on which it fires; null where that was not measured."""
     cosine: float
 
 
@@ -39,7 +40,7 @@ class Group(Answer):
 
     latent: int
     label: str
-    density: float
+    density: float | None
     kind: str
     """`split` (two children or more), `carried over` (one) or `lost` (none)."""
     children: list[Child]

@@ -1,0 +1,134 @@
+"""Benches: one model in memory, and the dictionaries on it that were asked for last."""
+
+import gc
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from lmscope.core.site import Site
+from lmscope.dictionaries.dictionary import Dictionary
+from lmscope.dictionaries.health import check_fits
+from lmscope.jobs.bench import Bench, Subject, find_subject, measured_exclusion
+from lmscope.jobs.choices import ModelChoice, load_model
+from lmscope.models.exclusion import Exclusion
+from lmscope.models.language_model import LanguageModel
+from lmscope.server.live.protocol import Report, Wanted
+
+MAX_BYTES: Final = 4 * 2**30
+"""Of dictionaries in memory; the one that was not asked for longest goes first."""
+_WORDS: Final = {
+    "load": "Loading the model",
+    "calibrate": "Measuring median norms on the training text",
+}
+
+
+class Benches:
+    """Opens benches and keeps what they are made of.
+
+    Args:
+        tell: Hears where the process stands.
+        max_bytes: Of dictionaries in memory; the one in use may be larger.
+    """
+
+    def __init__(self, tell: Callable[[Report], None], *, max_bytes: int = MAX_BYTES) -> None:
+        self._tell = tell
+        self._max_bytes = max_bytes
+        self._choice: ModelChoice | None = None
+        self._model: LanguageModel | None = None
+        self._dictionaries: OrderedDict[str, tuple[str, Dictionary]] = OrderedDict()
+        self._exclusions: dict[str, Exclusion] = {}
+
+    def find(self, wanted: Wanted) -> Subject:
+        """The dictionary, before anything of it is loaded.
+
+        Raises:
+            LmscopeError: It is not there any more, or does not say which model it belongs to.
+        """
+        folder = Path(wanted.folder)
+        if wanted.run is None:
+            return find_subject(folder)
+        return find_subject(wanted.run, name=folder.name)
+
+    def is_loaded(self, choice: ModelChoice) -> bool:
+        """Whether this is the model in memory."""
+        return self._choice == choice
+
+    def model(self, choice: ModelChoice) -> LanguageModel:
+        """The model, loaded unless it is the one in memory; the one before goes.
+
+        Raises:
+            ModelError: It cannot be found or loaded.
+        """
+        if self._model is None or self._choice != choice:
+            self._forget()
+            self._model = load_model(choice, self)
+            self._choice = choice
+        return self._model
+
+    def open(self, wanted: Wanted, subject: Subject) -> Bench:
+        """A dictionary on its model.
+
+        Raises:
+            LmscopeError: The dictionary, the model or the text cannot be read.
+        """
+        model = self.model(subject.task.model)
+        dictionary = self._dictionary(wanted, model)
+        return Bench(subject, model, dictionary, self._exclusion(wanted, subject, dictionary))
+
+    def report(self, stage: str, message: str | None = None) -> None:
+        """Tell where the process stands."""
+        ids = tuple(id_ for id_, _ in self._dictionaries.values())
+        name = None if self._model is None else self._model.name
+        self._tell(Report(stage, message, name, ids))  # pyright: ignore[reportArgumentType]
+
+    def on_event(self, event: str, fields: Mapping[str, Any]) -> None:
+        """Hear of the phases of loading."""
+        if event == "phase":
+            model = f" {fields['model']}" if "model" in fields else ""
+            words = _WORDS.get(fields["phase"], str(fields["phase"]))
+            self.report("loading", f"{words}{model}")
+        elif message := fields.get("message"):
+            self.report("loading", str(message))
+
+    def on_metrics(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Nothing of interest."""
+
+    def on_progress(
+        self, phase: str, done: int, total: int | None, fields: Mapping[str, float]
+    ) -> None:
+        """Nothing of interest."""
+
+    def _dictionary(self, wanted: Wanted, model: LanguageModel) -> Dictionary:
+        if wanted.digest in self._dictionaries:
+            self._dictionaries.move_to_end(wanted.digest)
+            return self._dictionaries[wanted.digest][1]
+        self.report("loading", f"Loading the dictionary {Path(wanted.folder).name}")
+        dictionary = Dictionary.load(wanted.folder).to(model.device)
+        check_fits(model, dictionary)
+        self._dictionaries[wanted.digest] = (wanted.id, dictionary)
+        while len(self._dictionaries) > 1 and self._n_bytes() > self._max_bytes:
+            self._dictionaries.popitem(last=False)
+        return dictionary
+
+    def _exclusion(self, wanted: Wanted, subject: Subject, dictionary: Dictionary) -> Exclusion:
+        if wanted.median_norms:
+            norms = wanted.median_norms
+            return Exclusion({Site.parse(site): norm for site, norm in norms.items()})
+        if wanted.digest not in self._exclusions:
+            model = self.model(subject.task.model)
+            found = measured_exclusion(subject, model, dictionary, self)
+            self._exclusions[wanted.digest] = found
+        return self._exclusions[wanted.digest]
+
+    def _n_bytes(self) -> int:
+        held = [dictionary for _, dictionary in self._dictionaries.values()]
+        tensors = [tensor for one in held for tensor in one.state_dict().values()]
+        return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+
+    def _forget(self) -> None:
+        # Before the next one is loaded, so that two models are never in memory together.
+        self._choice = self._model = None
+        self._dictionaries.clear()
+        self._exclusions.clear()
+        gc.collect()
