@@ -5,6 +5,7 @@ import { ProvenanceDrawer } from "../../ui/ProvenanceDrawer";
 import { Empty, Failed, Loading } from "../../ui/states";
 import { ComparisonView } from "./ComparisonView";
 import { PairForm } from "./PairForm";
+import { PairIdeas } from "./PairIdeas";
 import "./ComparePage.css";
 
 /** Two dictionaries side by side: what the wider one makes of the latents of the narrower one. */
@@ -53,11 +54,7 @@ export default function ComparePage() {
       ) : comparison.isFetching ? (
         <Loading what="both dictionaries and their nearest latents" />
       ) : (
-        <Empty>
-          Two dictionaries that write the same stream are compared by their decoder rows: which
-          latents of the narrower one split into several in the wider one, which are carried over,
-          which are lost, and which are new.
-        </Empty>
+        home.data && <PairIdeas lines={home.data.dictionaries} />
       )}
     </div>
   );

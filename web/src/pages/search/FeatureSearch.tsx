@@ -3,6 +3,7 @@ import { useLocation } from "wouter";
 import type { Schemas } from "../../api/client";
 import { Empty } from "../../ui/states";
 import { type Asked, writeAsked } from "./address";
+import { everywhere } from "./choice";
 import { DictionaryPicker } from "./DictionaryPicker";
 import { Found } from "./Found";
 
@@ -68,7 +69,7 @@ export function FeatureSearch({ asked, kind, lines }: Props) {
           lines={searched}
           chosen={asked.dictionaries}
           onChange={(dictionaries) => go({ kind, query, dictionaries })}
-          whenNone={`in all ${searched.length} dictionaries with an atlas`}
+          whenNone={everywhere(searched.length)}
         />
       </form>
       {asked.query === "" ? <Empty>{HELP[kind].text}</Empty> : <Found asked={asked} />}

@@ -2,6 +2,7 @@ import type { Schemas } from "../../api/client";
 import { FeatureLink } from "../../ui/FeatureLink";
 import { count, number, share } from "../../ui/format";
 import { visible } from "../../ui/glyphs";
+import { columnShare } from "./choice";
 import { shareOfRecord } from "./firing";
 import { Trace } from "./Trace";
 
@@ -89,7 +90,7 @@ export function FiringTable({ dictionary, tokens, rows, token, pinned, onPin, on
               <td className="number">{number(row.max)}</td>
               <td className="number">{share(shareOfRecord(row))}</td>
               <td className="number">{count(row.n_tokens)}</td>
-              <td className="number">{share(row.density)}</td>
+              <td className="number">{columnShare(row.density)}</td>
             </tr>
           ))}
         </tbody>

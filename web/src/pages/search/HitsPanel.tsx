@@ -2,10 +2,12 @@ import { Link } from "wouter";
 import type { Schemas } from "../../api/client";
 import { DictionaryName } from "../../ui/DictionaryName";
 import { FeatureLink } from "../../ui/FeatureLink";
-import { count, fixed, number, share } from "../../ui/format";
+import { count, fixed, number } from "../../ui/format";
 import { visible } from "../../ui/glyphs";
 import { type Column, Table } from "../../ui/Table";
 import type { Asked } from "./address";
+import { columnShare } from "./choice";
+import "../../ui/Panel.css";
 
 type Row = Schemas["FeatureLine"];
 
@@ -85,7 +87,7 @@ function columns(dictionary: string, valueName: string | null): Column<Row>[] {
       title: "density",
       info: "Share of the atlas's tokens on which it fires.",
       numeric: true,
-      cell: (row) => share(row.density),
+      cell: (row) => columnShare(row.density),
       value: (row) => row.density,
     },
     {

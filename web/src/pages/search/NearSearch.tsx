@@ -4,6 +4,7 @@ import type { Schemas } from "../../api/client";
 import { count } from "../../ui/format";
 import { Empty } from "../../ui/states";
 import { type Asked, splitFeature, writeAsked } from "./address";
+import { everywhere } from "./choice";
 import { DictionaryPicker } from "./DictionaryPicker";
 import { Found } from "./Found";
 
@@ -72,7 +73,7 @@ export function NearSearch({ asked, lines }: Props) {
           lines={withAtlas}
           chosen={asked.dictionaries}
           onChange={go}
-          whenNone={`in all ${withAtlas.length} dictionaries with an atlas`}
+          whenNone={everywhere(withAtlas.length)}
         />
       </form>
       {asked.query === "" ? (

@@ -7,6 +7,7 @@ import { Empty } from "../../ui/states";
 import { firingOrder, type Order } from "./firing";
 import { FiringTable } from "./FiringTable";
 import { TokenStrip } from "./TokenStrip";
+import "../../ui/Panel.css";
 
 interface Props {
   probed: Schemas["Probed"];
