@@ -1,12 +1,16 @@
 """One feature: its label with evidence, its figures, its text."""
 
+from dataclasses import dataclass
 from typing import Any
+
+from pydantic import ConfigDict
 
 from lmscope.server.schemas.common import Answer, Estimate, Histogram, Provenance
 from lmscope.server.schemas.home import DictionaryLine
 
 
-class Token(Answer):
+@dataclass(slots=True)
+class Token:
     """Neighbouring tokens that stand for whole characters together, nearly always one."""
 
     text: str
@@ -16,6 +20,8 @@ class Token(Answer):
     """Hexadecimal."""
     value: float
     """The largest activation among its tokens, 0 where the latent does not fire."""
+    # A page has 1,500 of these: as a dataclass they take an eighth of the time of models.
+    __pydantic_config__ = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
 
 class Passage(Answer):
@@ -70,6 +76,8 @@ class Related(Answer):
     value: float
     label: str
     density: float
+    peak: str | None = None
+    """Text of the token at which it peaks most often, for those without a label."""
 
 
 class ScoreLine(Answer):

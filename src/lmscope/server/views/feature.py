@@ -165,6 +165,6 @@ def _text(atlas: Atlas, feature: Feature) -> dict[str, Any]:
 def _related(atlas: Atlas, ones: Sequence[Weighted]) -> list[Related]:
     rows = atlas.listed([one.id for one in ones])
     return [
-        Related(latent=one.id, value=one.value, label=row.label, density=row.density)
+        Related(latent=one.id, value=one.value, label=row.label, density=row.density, peak=row.peak)
         for one, row in zip(ones, rows, strict=True)
     ]
