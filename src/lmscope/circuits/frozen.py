@@ -1,6 +1,6 @@
 """Frozen: a model on one prompt, made linear by holding what is not linear at what it was."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -16,6 +16,7 @@ from lmscope.core.site import Site
 from lmscope.dictionaries.dictionary import Dictionary
 from lmscope.models.activation import self_gate
 from lmscope.models.batch import Batch
+from lmscope.models.rotation import Rotation
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,7 +86,7 @@ class Frozen:
         stages: From the embeddings up; the branches of one stage read the same stream.
         streams: The stream below each stage, and after the last.
         norm: The final norm.
-        logits: Of the linear model, before any softcap.
+        rotations: How each layer turns queries and keys; empty in models that do not.
     """
 
     replacement: Replacement
@@ -95,6 +96,7 @@ class Frozen:
     stages: tuple[tuple[Branch, ...], ...]
     streams: tuple[Float[Tensor, "pos model"], ...]
     norm: FrozenNorm
+    rotations: Mapping[int, Rotation]
 
     @property
     def n_positions(self) -> int:
@@ -161,6 +163,11 @@ class _Freezing:
         wanted = ["embed", "pattern@*"]
         has_positions = "pos_embed" in self.model.family.parts
         values = self.model.read(batch, [*wanted, *(["pos_embed"] if has_positions else [])])
+        turned = {} if has_positions else self.model.rotations(batch)
+        self.rotations = {
+            layer: Rotation(one.cos.to(replacement.dtype), one.sin.to(replacement.dtype))
+            for layer, one in turned.items()
+        }
         wide = {site: value[0].to(replacement.dtype) for site, value in values.items()}
         self.embed = wide[Site("embed")]
         self.pos_embed = wide[Site("pos_embed")] if has_positions else None
@@ -184,6 +191,7 @@ class _Freezing:
             tuple(stages),
             tuple(streams),
             norm,
+            self.rotations,
         )
 
     def _layer(self, layer: int, streams: list[Tensor]) -> list[tuple[Branch, ...]]:

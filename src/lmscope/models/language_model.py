@@ -18,6 +18,7 @@ from lmscope.models.batch import Batch, Cache, Output
 from lmscope.models.edit import EditFunction
 from lmscope.models.placement import DeviceMap, home
 from lmscope.models.registry import find_family
+from lmscope.models.rotation import Rotation, watching_rotations
 from lmscope.models.taps import Body
 from lmscope.models.weights_view import WeightsView
 from lmscope.models.wiring import Pass, Wiring
@@ -276,6 +277,20 @@ class LanguageModel:
         placed = [(site, f) for pattern, f in edits.items() for site in self._asked([pattern])]
         with self._wiring.editing(placed):
             yield
+
+    def rotations(self, batch: Batch) -> dict[int, Rotation]:
+        """How each layer turns queries and keys of the first row; empty in models that do not.
+
+        Costs a forward pass up to the last layer's attention.
+        """
+        layout = self.family.attention
+        if layout is None:
+            return {}
+        blocks = enumerate(self._body.blocks)
+        modules = {layer: block.get_submodule(layout.path) for layer, block in blocks}
+        with watching_rotations(modules) as found:
+            self.read(batch, [Site("attn_out", self.n_layers - 1)])
+        return found
 
     @overload
     def resume(
