@@ -21,23 +21,23 @@ export function ComparisonView({ a, b, comparison }: Props) {
       <div className="columns">
         <Panel
           title="In figures"
-          info="Each figure stands beside what the same count gives for a dictionary of random directions with the same shape. Only what lies clearly away from chance says something about the two dictionaries."
+          info="Each figure stands beside what it would be for random rows with the mean and the covariance of the wide dictionary's. Only what lies clearly away from chance says something about the two dictionaries."
         >
           <p className="pair-names">
             <span>
               <span className="muted">narrow </span>
-              <DictionaryName line={narrow} />
+              <DictionaryName line={narrow} /> {from(narrow)}
             </span>
             <span>
               <span className="muted">wide </span>
-              <DictionaryName line={wide} />
+              <DictionaryName line={wide} /> {from(wide)}
             </span>
           </p>
           <ShareTable shares={comparison.shares} />
         </Panel>
         <Panel
           title="How near the nearest is"
-          info={`For each latent of the wide dictionary, the cosine of its decoder row with the nearest one of the narrow dictionary. From ${fixed(threshold, 2)} on it counts as a child of that latent; the line is what random directions of the same number would have.`}
+          info={`For each latent of the wide dictionary, the cosine of its decoder row with the nearest one of the narrow dictionary. From ${fixed(threshold, 2)} on it counts as a child of that latent; the line is what random rows of the same mean and covariance have.`}
         >
           <CosineHistogram
             found={comparison.cosines}
@@ -49,5 +49,15 @@ export function ComparisonView({ a, b, comparison }: Props) {
       <GroupsPanel a={a} b={b} comparison={comparison} />
       <NewLatents wide={wide.id} latents={comparison.new} threshold={threshold} />
     </>
+  );
+}
+
+/** Tells apart two that read the same site with the same width. */
+function from({ id, run }: Schemas["DictionaryLine"]) {
+  return (
+    <span className="muted">
+      {id.split(".").at(-1)}
+      {run && <>, {run}</>}
+    </span>
   );
 }

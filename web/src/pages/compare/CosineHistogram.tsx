@@ -13,7 +13,7 @@ interface Props {
   threshold: number;
 }
 
-const HEIGHT = 220;
+const HEIGHT = 340;
 const LEFT = 44;
 const RIGHT = 8;
 const BOTTOM = 40;
@@ -94,27 +94,29 @@ export function CosineHistogram({ found, chance, threshold }: Props) {
           </span>
         )}
       </figcaption>
-      <table className="off-screen">
-        <caption>Cosine of each wide latent with its nearest narrow one, and by chance</caption>
-        <thead>
-          <tr>
-            <th scope="col">cosine</th>
-            <th scope="col">latents</th>
-            <th scope="col">share by chance</th>
-          </tr>
-        </thead>
-        <tbody>
-          {found.counts.map((n, i) => (
-            <tr key={i}>
-              <th scope="row">
-                {fixed(edge(i), 2)} to {fixed(edge(i + 1), 2)}
-              </th>
-              <td>{n}</td>
-              <td>{share(within(chance, edge(i), edge(i + 1)))}</td>
+      <div className="off-screen">
+        <table>
+          <caption>Cosine of each wide latent with its nearest narrow one, and by chance</caption>
+          <thead>
+            <tr>
+              <th scope="col">cosine</th>
+              <th scope="col">latents</th>
+              <th scope="col">share by chance</th>
             </tr>
-          ))}
-        </tbody>
-      </table>
+          </thead>
+          <tbody>
+            {found.counts.map((n, i) => (
+              <tr key={i}>
+                <th scope="row">
+                  {fixed(edge(i), 2)} to {fixed(edge(i + 1), 2)}
+                </th>
+                <td>{n}</td>
+                <td>{share(within(chance, edge(i), edge(i + 1)))}</td>
+              </tr>
+            ))}
+          </tbody>
+        </table>
+      </div>
     </figure>
   );
 }

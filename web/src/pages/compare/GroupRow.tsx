@@ -25,7 +25,7 @@ export function GroupRow({ group, narrow, chosen, onOpen }: Props) {
         {n === 0 ? "lost" : n === 1 ? "1 child" : `${n} children`}
       </button>
       <span className="number muted nearest" title="Cosine with the nearest child.">
-        {nearest ? fixed(nearest.cosine, 2) : ""}
+        {nearest ? <>cos {fixed(nearest.cosine, 2)}</> : ""}
       </span>
     </div>
   );

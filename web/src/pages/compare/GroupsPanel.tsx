@@ -27,7 +27,7 @@ const KINDS: { value: Kind | null; name: string; means: string }[] = [
 /** The latents of the narrow dictionary and what became of each, as a list with a detail beside it. */
 export function GroupsPanel({ a, b, comparison }: Props) {
   const [kind, setKind] = useState<Kind | null>("split");
-  const [open, setOpen] = useState<Group | null>(null);
+  const [chosen, setOpen] = useState<Group | null>(null);
   const fetch = (offset: number, limit: number, signal?: AbortSignal) =>
     data(
       client.GET("/api/compare", {
@@ -39,6 +39,7 @@ export function GroupsPanel({ a, b, comparison }: Props) {
     queryKey: ["compare", a, b, kind, "total"],
     queryFn: ({ signal }) => fetch(0, 1, signal),
   });
+  const open = chosen ?? first.data?.groups[0] ?? null;
   return (
     <Panel
       title="Latents of the narrow dictionary"

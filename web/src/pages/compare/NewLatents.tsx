@@ -48,7 +48,7 @@ export function NewLatents({ wide, latents, threshold }: Props) {
       {latents.length === 0 ? (
         <Empty>Every latent of the wide dictionary has a parent.</Empty>
       ) : (
-        <>
+        <div className="new-latents">
           <Table
             caption="Latents that are new in the wide dictionary"
             columns={columns}
@@ -60,7 +60,7 @@ export function NewLatents({ wide, latents, threshold }: Props) {
               Show {count(latents.length)}
             </button>
           )}
-        </>
+        </div>
       )}
     </Panel>
   );

@@ -1,6 +1,6 @@
 import type { Schemas } from "../../api/client";
 import { FeatureLink } from "../../ui/FeatureLink";
-import { count, number, share } from "../../ui/format";
+import { count, number } from "../../ui/format";
 import { visible } from "../../ui/glyphs";
 import { columnShare } from "./choice";
 import { shareOfRecord } from "./firing";
@@ -88,7 +88,7 @@ export function FiringTable({ dictionary, tokens, rows, token, pinned, onPin, on
                 </bdi>
               </td>
               <td className="number">{number(row.max)}</td>
-              <td className="number">{share(shareOfRecord(row))}</td>
+              <td className="number">{columnShare(shareOfRecord(row), 1)}</td>
               <td className="number">{count(row.n_tokens)}</td>
               <td className="number">{columnShare(row.density)}</td>
             </tr>

@@ -6,4 +6,5 @@ export const everywhere = (n: number) =>
   n === 1 ? "in the only dictionary with an atlas" : `in all ${n} dictionaries with an atlas`;
 
 /** A share in percent, with its point in one place down a column. */
-export const columnShare = (x: number | null) => (x === null ? NONE : `${fixed(100 * x, 3)} %`);
+export const columnShare = (x: number | null, decimals = 3) =>
+  x === null ? NONE : `${fixed(100 * x, decimals)} %`;
