@@ -1,10 +1,11 @@
+// First, so that what lies beside a component wins over it.
+import "./ui/theme.css";
 import { QueryClient, QueryClientProvider } from "@tanstack/react-query";
 import { StrictMode } from "react";
 import { createRoot } from "react-dom/client";
 import { RequestFailed } from "./api/client";
 import { App } from "./app/App";
 import { startTheme } from "./ui/useTheme";
-import "./ui/theme.css";
 
 startTheme();
 

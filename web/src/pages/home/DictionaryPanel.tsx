@@ -37,7 +37,13 @@ export function DictionaryPanel({ dictionaries }: { dictionaries: Schemas["Dicti
       {fitting.length === 0 ? (
         <p className="muted">None of the {dictionaries.length} dictionaries fits.</p>
       ) : (
-        <Table caption="Dictionaries" columns={columns} rows={shown} rowKey={({ id }) => id} />
+        <Table
+          caption="Dictionaries"
+          columns={columns}
+          rows={shown}
+          rowKey={({ id }) => id}
+          sort={{ id: "labels", descending: true }}
+        />
       )}
       {shown.length < fitting.length && (
         <p>

@@ -19,9 +19,9 @@ export function SuitePanel({ suites }: { suites: Schemas["SuiteLine"][] }) {
                 <strong>{name}</strong> <Status status={status} />
               </span>
               <span>
-                {counted(n_dictionaries, "dictionary", "dictionaries")}, {n_measured} measured
-                {model && ` · ${model}`}
+                {counted(n_dictionaries, "dictionary", "dictionaries")} · {n_measured} measured
               </span>
+              {model && <span>{model}</span>}
               <span className="muted mono card-id">{run}</span>
             </Link>
           </li>

@@ -1,8 +1,12 @@
+import { Link } from "wouter";
 import type { Schemas } from "../../api/client";
 import { DictionaryName } from "../../ui/DictionaryName";
 import { count, fixed, number, share } from "../../ui/format";
 import { Status } from "../../ui/Status";
 import type { Column } from "../../ui/Table";
+
+/** A run's folder without its date and hash: `20261123-103401-demo-145f7b01` is `demo`. */
+const runName = (id: string) => id.replace(/^(?:.*\/)?\d{8}-\d{6}-(.+)-[0-9a-f]{8}$/, "$1");
 
 /** The columns of the list of dictionaries, with their definitions. */
 export const COLUMNS: Column<Schemas["DictionaryLine"]>[] = [
@@ -18,6 +22,24 @@ export const COLUMNS: Column<Schemas["DictionaryLine"]>[] = [
     title: "Model",
     cell: (line) => line.model ?? <span className="muted">unknown</span>,
     value: (line) => line.model,
+  },
+  {
+    id: "run",
+    title: "Trained in",
+    info: "The run that trained it",
+    cell: (line) =>
+      !line.run ? (
+        <span className="muted">elsewhere</span>
+      ) : (
+        <Link
+          href={`/runs/${encodeURIComponent(line.run)}`}
+          className="dictionary-name"
+          title={line.run}
+        >
+          {runName(line.run)}
+        </Link>
+      ),
+    value: (line) => line.run ?? null,
   },
   {
     id: "l0",
