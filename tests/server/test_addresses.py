@@ -66,7 +66,7 @@ def test_a_port_that_is_taken_on_one_of_both_loopbacks_is_taken():
 
 
 def test_an_address_of_another_machine_is_one_sentence():
-    with pytest.raises(AddressError, match="cannot listen at '192.0.2.1'"):
+    with pytest.raises(AddressError, match=r"cannot listen at '192\.0\.2\.1'"):
         listen(ServeSettings(host="192.0.2.1", token=TOKEN), port_is_fixed=True)
     with pytest.raises(AddressError, match="no address"):
         listen(ServeSettings(host="no.such.name.invalid", token=TOKEN), port_is_fixed=True)

@@ -53,18 +53,18 @@ class Stop:
     """That the server is told to end; event streams wait for it, each in its own loop."""
 
     def __init__(self) -> None:
-        self._is_said, self._waiting = False, set[asyncio.Event]()
+        self.is_said, self._waiting = False, set[asyncio.Event]()
 
     def say(self) -> None:
         """End all streams; called from the loop that they run in."""
-        self._is_said = True
+        self.is_said = True
         for event in self._waiting:
             event.set()
 
     async def wait(self) -> None:
         """Return when it is said."""
         event = asyncio.Event()
-        if self._is_said:
+        if self.is_said:
             return
         self._waiting.add(event)
         try:
@@ -206,6 +206,8 @@ class Guard:
         is_stream = path.startswith("/api/") and path.endswith("/stream")
         slow = path.startswith(_ASKS_THE_MODEL) or path.startswith("/api/compare")
         limit = self._settings.live_timeout_s if slow else self._settings.timeout_s
+        if is_stream and self._stop.is_said:
+            raise _stopping()
         task = asyncio.ensure_future(self._app(scope, receive, answer))
         stop = asyncio.ensure_future(self._stop.wait()) if is_stream else None
         try:
@@ -217,7 +219,7 @@ class Guard:
             if task.done():
                 await self._finish(task, scope, receive, answer)
             elif stop is not None:
-                await answer.end()
+                await answer.instead(refusal(_stopping()), scope, receive)
             else:
                 error = TimedOut(f"The answer took longer than {limit:g} s. Try it again later.")
                 await answer.instead(refusal(error), scope, receive)
@@ -314,6 +316,10 @@ def _unauthorised() -> _Refused:
         "This server asks for a token. Send `Authorization: Bearer TOKEN`, or open the address with ?token=TOKEN once.",
         **{"WWW-Authenticate": "Bearer"},
     )
+
+
+def _stopping() -> _Refused:
+    return _Refused(503, "stopping", "The server was told to stop.")
 
 
 def _too_large(limit: int) -> _Refused:
