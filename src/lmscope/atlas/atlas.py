@@ -1,7 +1,7 @@
 """Atlas: what every latent of a dictionary means, with the evidence."""
 
 from collections.abc import Callable, Iterator, Sequence
-from functools import cached_property, lru_cache
+from functools import cached_property
 from html import escape
 from pathlib import Path
 from types import TracebackType
@@ -33,7 +33,7 @@ from lmscope.atlas.store import (
     read_vectors,
 )
 from lmscope.atlas.text import CorpusText
-from lmscope.atlas.vectors import cosines
+from lmscope.atlas.vectors import DecoderRows
 from lmscope.core.errors import ArtifactError, RecipeError, did_you_mean
 from lmscope.core.feature import FeatureId
 from lmscope.runs.artifact import read_manifest
@@ -41,7 +41,6 @@ from lmscope.runs.artifact import read_manifest
 _LINE: Final = (
     "id, n_fired, density, mean, max, n_documents, document_share, peak_token, dead, dense"
 )
-_CACHED: Final = 4
 
 
 class Atlas:
@@ -77,8 +76,6 @@ class Atlas:
         self._sources = LabelSources(self.labels)
         self.problems = tuple(problems)
         self.notes = None if place.notes is None else Notes(place.notes)
-        # Who looks through a long list of neighbours asks for the same ones again and again.
-        self._cosines_with = lru_cache(maxsize=_CACHED)(self._cosines_of)
 
     @classmethod
     def open(
@@ -248,11 +245,15 @@ class Atlas:
         Raises:
             ArtifactError: There is no such latent, or the atlas has no vectors.
         """
+        return self._required_vectors()[self.check_latent(latent)].astype(np.float32)
+
+    def check_latent(self, latent: int) -> int:
+        """The latent itself; raises ArtifactError where there is none of this number."""
         if not 0 <= latent < len(self):
             raise ArtifactError(
                 f"There is no latent {latent}: the atlas has {len(self)}, from 0 to {len(self) - 1}."
             )
-        return self._required_vectors()[latent].astype(np.float32)
+        return latent
 
     def nearest(self, vector: int | Float[np.ndarray, "write"], n: int = 10) -> FeatureList:
         """The latents whose decoder rows have the largest cosine with a vector.
@@ -280,14 +281,12 @@ class Atlas:
             ArtifactError: The atlas has no vectors, or no such latent.
         """
         if isinstance(vector, int):
-            return self._cosines_with(vector)
-        return cosines(self._required_vectors(), vector)
+            return self._rows.cosines_with(self.check_latent(vector))
+        return self._rows.cosines(vector)
 
-    def _cosines_of(self, latent: int) -> Float32[np.ndarray, "latent"]:
-        found = cosines(self._required_vectors(), self.vector(latent))
-        found[latent] = -np.inf
-        found.flags.writeable = False
-        return found
+    @cached_property
+    def _rows(self) -> DecoderRows:
+        return DecoderRows(self._required_vectors())
 
     def search(self, text: str, limit: int = 20) -> FeatureList:
         """Latents whose labels, as far as they are known, hold all words of a text.

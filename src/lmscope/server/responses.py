@@ -22,6 +22,8 @@ class Json(JSONResponse):
 
 def to_bytes(content: Any) -> bytes:
     """JSON of a schema object or of plain values; arrays of numpy are lists."""
+    if isinstance(content, BaseModel):
+        return content.model_dump_json().encode()
     return orjson.dumps(content, default=_plain, option=orjson.OPT_SERIALIZE_NUMPY)
 
 

@@ -8,12 +8,14 @@ from lmscope.atlas.columns import Figures
 from lmscope.server.context import Context, context_of
 from lmscope.server.responses import sealed
 from lmscope.server.schemas.dictionary import DictionaryPage, FeatureMap, FeatureRows
-from lmscope.server.views.dictionary import DictionaryPages
 from lmscope.server.views import map as map_view
+from lmscope.server.views.dictionary import DictionaryPages
 from lmscope.server.views.features import Asked, feature_rows
 
 router = APIRouter(prefix="/dictionaries/{dictionary}", tags=["dictionaries"])
 _PAGES = DictionaryPages()
+_MOST = 2**31 - 1
+"""JSON of larger numbers is not read alike everywhere."""
 AtlasId = Annotated[
     str | None, Query(description="Beginning of an atlas's digest; absent: the newest.")
 ]
@@ -65,7 +67,9 @@ def features(
     token: Annotated[
         str | None, Query(max_length=200, description="It fires on this token.")
     ] = None,
-    near: Annotated[int | None, Query(ge=0, description="Ranked by cosine to this latent.")] = None,
+    near: Annotated[
+        int | None, Query(ge=0, le=_MOST, description="Ranked by cosine to this latent.")
+    ] = None,
     known: bool | None = None,
     dead: bool | None = None,
     dense: bool | None = None,
@@ -73,7 +77,7 @@ def features(
     tag: Annotated[str | None, Query(max_length=64)] = None,
     min_density: Annotated[float | None, Query(ge=0, le=1)] = None,
     max_density: Annotated[float | None, Query(ge=0, le=1)] = None,
-    offset: Annotated[int, Query(ge=0)] = 0,
+    offset: Annotated[int, Query(ge=0, le=_MOST)] = 0,
     limit: Annotated[int, Query(ge=1, le=200)] = 100,
 ) -> Response:
     """A stretch of the list of features that fit; `total` counts them all.

@@ -110,14 +110,14 @@ class _Ranked:
         value_name: What that is.
     """
 
-    only: tuple[Int[np.ndarray, "found"], ...] = ()
-    order: Int[np.ndarray, "found"] | None = None
+    only: tuple[Int[np.ndarray, "_"], ...] = ()
+    order: Int[np.ndarray, "_"] | None = None
     values: Num[np.ndarray, "latent"] | None = None
     value_name: str | None = None
 
 
 def _searched(atlas: Atlas, asked: Asked) -> _Ranked:
-    only: list[Int[np.ndarray, "found"]] = []
+    only: list[Int[np.ndarray, "_"]] = []
     ranked = _Ranked()
     if asked.label is not None:
         only.append(_array(atlas.find_labels(asked.label)))
@@ -148,13 +148,13 @@ def _noted(atlas: Atlas, asked: Asked) -> Bool[np.ndarray, "latent"]:
     return fits
 
 
-def _marked(latents: Int[np.ndarray, "found"], n: int) -> Bool[np.ndarray, "latent"]:
+def _marked(latents: Int[np.ndarray, "_"], n: int) -> Bool[np.ndarray, "latent"]:
     marks = np.zeros(n, dtype=np.bool_)
     marks[latents] = True
     return marks
 
 
-def _array(latents: Collection[int]) -> Int[np.ndarray, "found"]:
+def _array(latents: Collection[int]) -> Int[np.ndarray, "_"]:
     return np.fromiter(latents, np.int64, len(latents))
 
 

@@ -22,10 +22,9 @@ def passage(corpus: CorpusText, example: Example) -> Passage:
         end = i + piece.n_tokens
         if i <= example.peak < end:
             peak = len(tokens)
-        raw = data[i] if piece.n_tokens == 1 else b"".join(data[i:end])
-        tokens.append(
-            Token(text=piece.text, ids=ids[i:end], bytes=raw.hex(), value=max(values[i:end]))
-        )
+        raw = b"".join(data[i:end]).hex()
+        value = max(values[i:end])
+        tokens.append(Token(piece.text, ids[i:end], raw, value))
         i = end
     document = corpus.document(example.start + example.peak)
     context, position = divmod(example.start, corpus.context_length)
