@@ -24,9 +24,9 @@ export function EvidencePart({ page, showMissed }: Props) {
         ))}
       </div>
       <ul className="evidence-facts">
-        <li className="muted">
-          {source.explainer}
-          {source.run ? `, ${source.run}` : ""}
+        <li className="muted" title={source.run ? `in the run ${source.run}` : undefined}>
+          written by {source.explainer}
+          {source.judge ? `, judged by ${source.judge}` : ""}
         </li>
         {source.precision !== null && (
           <li>
@@ -38,13 +38,7 @@ export function EvidencePart({ page, showMissed }: Props) {
             </Info>
           </li>
         )}
-        {page.missed.length > 0 && (
-          <li>
-            <button type="button" className="small against" onClick={showMissed}>
-              <span aria-hidden="true">≠</span> {count(page.missed.length)} against the label
-            </button>
-          </li>
-        )}
+        <Against page={page} showMissed={showMissed} />
       </ul>
       {others.length > 0 && (
         <details className="other-labels">
@@ -65,5 +59,22 @@ export function EvidencePart({ page, showMissed }: Props) {
         </details>
       )}
     </div>
+  );
+}
+
+/** Examples on which it fires although the label says that it does not: how many, and the way to them. */
+function Against({ page, showMissed }: Props) {
+  const { n_missed: missed, n_promised: asked } = page;
+  if (page.missed.length === 0)
+    return missed === 0 && asked ? (
+      <li>none of {count(asked)} examples speaks against it</li>
+    ) : null;
+  return (
+    <li>
+      <button type="button" className="small against" onClick={showMissed}>
+        <span aria-hidden="true">≠</span> {count(missed ?? page.missed.length)}
+        {asked ? ` of ${count(asked)}` : ""} examples against it
+      </button>
+    </li>
   );
 }

@@ -78,14 +78,16 @@ export function FeatureView({ page, latent, stale }: Props) {
               <PassagePanel page={page} section={section} onSection={setSection} />
             )}
           </div>
+          <div className="feature-pair">
+            <TokenPanel page={page} />
+            <RelatedPanel page={page} />
+          </div>
         </div>
         <div className="stack">
+          {!embedded && <NotePanel note={note} box={noteBox} />}
           <FiguresPanel page={page} />
           <LogitPanel page={page} />
           <ActivationPanel page={page} />
-          <TokenPanel page={page} />
-          <RelatedPanel page={page} />
-          {!embedded && <NotePanel note={note} box={noteBox} />}
         </div>
       </div>
     </article>

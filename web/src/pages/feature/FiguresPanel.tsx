@@ -31,12 +31,12 @@ export function FiguresPanel({ page }: { page: Schemas["FeaturePage"] }) {
           info="In which it fires. A feature of one document only can have a good label that says little elsewhere."
         />
         <Figure
-          label="In one document"
+          label="Top document"
           value={share(page.document_share)}
           info="The share of its firings in the document that has most of them: near 100 % it is about that document."
         />
         <Figure
-          label="Mean, largest"
+          label="Mean · max"
           value={
             <>
               {number(page.mean)} <span className="muted">·</span> {number(page.max)}

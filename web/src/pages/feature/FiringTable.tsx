@@ -4,6 +4,7 @@ import { FeatureLink } from "../../ui/FeatureLink";
 import { count, number, share } from "../../ui/format";
 import { type Column, Table } from "../../ui/Table";
 import { visible } from "../../ui/glyphs";
+import { percent } from "./logic";
 import { listedFiring } from "./probing";
 
 type Firing = Schemas["FiringLatent"];
@@ -83,7 +84,7 @@ export function FiringTable({ dictionary, latent, probed, place }: Props) {
       title: "density",
       info: "The share of the atlas’s tokens on which it fires",
       numeric: true,
-      cell: (one) => share(one.density),
+      cell: (one) => (one.density === null ? "–" : percent(one.density)),
       value: (one) => one.density,
     },
   ];

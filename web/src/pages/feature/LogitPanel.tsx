@@ -1,6 +1,6 @@
 import { useState } from "react";
 import type { Schemas } from "../../api/client";
-import { number } from "../../ui/format";
+import { fixed } from "../../ui/format";
 import { Panel } from "../../ui/Panel";
 import { TokenChip } from "./TokenChip";
 
@@ -56,6 +56,8 @@ interface BarsProps {
 }
 
 function Bars({ title, sign, tokens, full }: BarsProps) {
+  // The largest one has two digits, and all stand below each other.
+  const decimals = full > 0 ? Math.min(6, Math.max(0, 1 - Math.floor(Math.log10(full)))) : 0;
   return (
     <div className="logit-side">
       <h3>{title}</h3>
@@ -67,7 +69,7 @@ function Bars({ title, sign, tokens, full }: BarsProps) {
               style={{ width: `${full > 0 ? (100 * Math.abs(token.value)) / full : 0}%` }}
             />
             <TokenChip text={token.text} id={token.id} />
-            <span className="number">{number(token.value, 2)}</span>
+            <span className="number">{fixed(token.value, decimals)}</span>
           </li>
         ))}
       </ol>

@@ -1,10 +1,12 @@
 import { useRef } from "react";
-import type { PassageMode, Section } from "./logic";
+import { type PassageMode, placeOf, type Section } from "./logic";
 import { PassageRow } from "./PassageRow";
 import { useAlignedPeaks } from "./useAlignedPeaks";
 
 interface Props {
   section: Section;
+  /** Places of those that the label says nothing of. */
+  against: ReadonlySet<string>;
   /** The activation that is shaded in full. */
   full: number;
   mode: PassageMode;
@@ -12,7 +14,7 @@ interface Props {
 }
 
 /** One group of passages. */
-export function PassageList({ section, full, mode, blanks }: Props) {
+export function PassageList({ section, against, full, mode, blanks }: Props) {
   const list = useRef<HTMLOListElement>(null);
   useAlignedPeaks(list, `${mode} ${blanks} ${section.key}`, section.passages);
   return (
@@ -24,8 +26,9 @@ export function PassageList({ section, full, mode, blanks }: Props) {
       <ol ref={list}>
         {section.passages.map((passage) => (
           <PassageRow
-            key={`${passage.context} ${passage.position}`}
+            key={placeOf(passage)}
             passage={passage}
+            against={against.has(placeOf(passage))}
             full={full}
             mode={mode}
             blanks={blanks}

@@ -3,7 +3,7 @@ import type { Schemas } from "../../api/client";
 import { Panel } from "../../ui/Panel";
 import { Tabs } from "../../ui/Tabs";
 import { useKeys } from "../../ui/useKeys";
-import { type PassageMode, type Section, sections } from "./logic";
+import { type PassageMode, placeOf, type Section, sections } from "./logic";
 import { PassageList } from "./PassageList";
 
 const MODES: [PassageMode, string, string][] = [
@@ -11,6 +11,8 @@ const MODES: [PassageMode, string, string][] = [
   ["full", "Full", "The whole stretch"],
   ["lines", "Lines", "The whole stretch with its own line breaks"],
 ];
+
+const NOTHING: ReadonlySet<string> = new Set();
 
 interface Props {
   page: Schemas["FeaturePage"];
@@ -34,8 +36,16 @@ export function PassagePanel({ page, section, onSection }: Props) {
     },
   });
   const found = sections(page);
+  const against = new Set(page.missed.map(placeOf));
   const list = (shown: Section) => (
-    <PassageList key={shown.key} section={shown} full={page.max} mode={mode} blanks={blanks} />
+    <PassageList
+      key={shown.key}
+      section={shown}
+      against={shown.kind === "missed" ? NOTHING : against}
+      full={page.max}
+      mode={mode}
+      blanks={blanks}
+    />
   );
   const tab = (id: string, title: ReactNode, content: ReactNode) => ({ id, title, content });
   return (

@@ -6,13 +6,15 @@ import { documentFacts, type PassageMode } from "./logic";
 
 interface Props {
   passage: Schemas["Passage"];
+  /** Whether the label says that it does not fire here. */
+  against: boolean;
   full: number;
   mode: PassageMode;
   blanks: boolean;
 }
 
 /** One stretch of text, in one line or as a whole with where it comes from. */
-export function PassageRow({ passage, full, mode, blanks }: Props) {
+export function PassageRow({ passage, against, full, mode, blanks }: Props) {
   const [open, setOpen] = useState(false);
   const line = mode === "snippet" && !open;
   const from = documentFacts(passage);
@@ -41,6 +43,15 @@ export function PassageRow({ passage, full, mode, blanks }: Props) {
         />
       </div>
       <p className="passage-from">
+        {against && (
+          <span
+            className="against"
+            title="Against the label, which says that it does not fire here"
+          >
+            <span aria-hidden="true">≠</span>
+            <span className={line ? "off-screen" : undefined}> against the label</span>{" "}
+          </span>
+        )}
         {passage.held_out && (
           <span className="held-out" title="Held out: no explainer read this context">
             {line ? (

@@ -1,9 +1,11 @@
 import { Link } from "wouter";
 import type { Schemas } from "../../api/client";
 import { FeatureLink } from "../../ui/FeatureLink";
-import { fixed, share } from "../../ui/format";
+import { fixed } from "../../ui/format";
 import { Panel } from "../../ui/Panel";
 import { Tabs } from "../../ui/Tabs";
+import { percent } from "./logic";
+import { TokenChip } from "./TokenChip";
 
 /** Features that write nearly the same, and features that fire at the same places. */
 export function RelatedPanel({ page }: { page: Schemas["FeaturePage"] }) {
@@ -49,6 +51,8 @@ export function RelatedPanel({ page }: { page: Schemas["FeaturePage"] }) {
   );
 }
 
+const isKnown = (label: string) => label !== "" && label !== "not known";
+
 interface LinesProps {
   page: Schemas["FeaturePage"];
   related: Schemas["Related"][];
@@ -76,9 +80,15 @@ function Lines({ page, related, name, meaning }: LinesProps) {
           <tr key={one.latent}>
             <td>
               <FeatureLink dictionary={page.dictionary.id} latent={one.latent} label={one.label} />
+              {!isKnown(one.label) && one.peak && (
+                <span className="muted" title="The token on which it peaks most often">
+                  {" "}
+                  <TokenChip text={one.peak} />
+                </span>
+              )}
             </td>
             <td className="number">{fixed(one.value, 2)}</td>
-            <td className="number">{share(one.density)}</td>
+            <td className="number">{percent(one.density)}</td>
           </tr>
         ))}
       </tbody>

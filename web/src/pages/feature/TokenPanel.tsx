@@ -1,8 +1,8 @@
 import { useState } from "react";
 import type { Schemas } from "../../api/client";
-import { count, share } from "../../ui/format";
+import { count } from "../../ui/format";
 import { Panel } from "../../ui/Panel";
-import { tokenLines } from "./logic";
+import { percent, tokenLines } from "./logic";
 import { TokenChip } from "./TokenChip";
 
 const SHOWN = 8;
@@ -54,7 +54,7 @@ export function TokenPanel({ page }: { page: Schemas["FeaturePage"] }) {
                     rate === null ? undefined : `${count(line.fired)} of ${count(line.seen)} times`
                   }
                 >
-                  {rate === null ? "–" : share(rate)}
+                  {rate === null ? "–" : percent(rate)}
                 </td>
                 <td>
                   <span className="rate" aria-hidden="true">

@@ -30,6 +30,14 @@ export function featureAddress(dictionary: string, latent: number, search: strin
   return query ? `${path}?${query}` : path;
 }
 
+/** A share in a column: two decimals of a percent, so that points stand below each other. */
+export function percent(x: number): string {
+  return x > 0 && x < 0.0001 ? "< 0.01 %" : `${(100 * x).toFixed(2)} %`;
+}
+
+/** Where a passage is; the same stretch can stand in several groups. */
+export const placeOf = (passage: Passage) => `${passage.context}:${passage.position}`;
+
 /** The groups as tabs, strongest first, and at last what speaks against the label. */
 export function sections(page: Page): Section[] {
   const drawn = page.groups.filter((group) => group.passages.length > 0);
