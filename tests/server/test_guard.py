@@ -196,6 +196,8 @@ def test_a_link_from_another_site_opens_a_page_but_posts_nothing():
         b"/a%5cb",
         b"/a\\b",
         b"/a%00b",
+        b"/a%0d%0ab",
+        b"/a%7Fb",
         b"/a\x00b",
         b"//evil.example",
         b"/a//b",

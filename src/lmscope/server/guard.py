@@ -35,7 +35,7 @@ HEADERS: Final = {
 """Stand on every answer, refusals included."""
 
 _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
-_TRICKS: Final = re.compile(rb"%2e|%2f|%5c|%00|\\|[\x00-\x20\x7f]|//", re.IGNORECASE)
+_TRICKS: Final = re.compile(rb"%2e|%2f|%5c|%[01].|%7f|\\|[\x00-\x20\x7f]|//", re.IGNORECASE)
 _DOTS: Final = re.compile(rb"(?:^|/)\.{1,2}(?:/|$)")
 _ASKS_THE_MODEL: Final = "/api/live/"
 """A POST below it computes and changes nothing, so reading rights do."""

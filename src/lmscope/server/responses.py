@@ -44,11 +44,12 @@ def sealed(request: Request, content: Any, headers: Mapping[str, str] | None = N
     body = to_bytes(content)
     tag = f'W/"{hashlib.blake2b(body, digest_size=12).hexdigest()}"'
     more = {"ETag": tag, "Cache-Control": "no-cache", **(headers or {})}
-    if _is_known(request.headers.get("if-none-match"), tag):
+    if is_known(request.headers.get("if-none-match"), tag):
         return Response(status_code=304, headers=more)
     return Response(body, media_type="application/json", headers=more)
 
 
-def _is_known(header: str | None, tag: str) -> bool:
+def is_known(header: str | None, tag: str) -> bool:
+    """Whether `If-None-Match` names this tag: the client has the answer already."""
     known = [one.strip() for one in (header or "").split(",")]
     return tag in known or "*" in known
