@@ -1,14 +1,12 @@
 """Hierarchical attribution: how much of a target comes from where, features below a threshold cut off.
 
-One pass down the frozen model carries one read vector for each position. At a dictionary it meets the
-active features: what a feature adds to the target is its activation times what one unit of it adds. Those
-that are kept pass their part on to what they read; the others are written down as cut. So the pass is
-the gated backward pass of the paper without automatic differentiation, and its cost is that of looking at
-each active feature once, whatever the threshold.
+It is the gated backward pass of the paper without automatic differentiation: features that are kept pass
+their part on to what they read, the others are written down as cut. Its cost is that of looking at each
+active feature once, whatever the threshold.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 import torch
@@ -16,9 +14,10 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from lmscope.circuits.config import TraceOptions
+from lmscope.circuits.descent import Descent
 from lmscope.circuits.features import ActiveFeatures
 from lmscope.circuits.frozen import Branch, Frozen
-from lmscope.circuits.frozen_norm import Biases, BiasKey
+from lmscope.circuits.frozen_norm import Biases
 from lmscope.circuits.ledger import Ledger, sizes
 from lmscope.circuits.targets import Start, Target
 from lmscope.core.site import Site
@@ -119,88 +118,44 @@ def attribute_from(
     Raises:
         LedgerError: The parts do not sum to the target.
     """
+    sites: dict[Site, SiteAttribution] = {}
+
+    def passes(branch: Branch, features: ActiveFeatures, gradient: Tensor) -> Tensor:
+        attribution = gradient[0] * features.value
+        kept = keep(branch.site, attribution)
+        sites[branch.site] = SiteAttribution(features, attribution, gradient[0], kept)
+        return gradient * kept
+
+    biases = Biases()
+    for key, value in start.biases.found.items():
+        biases.add(key, value)
     with torch.no_grad():
-        descent = _Descent(keep, start)
-        for stage in reversed(frozen.stages[: start.stage]):
-            descent.through(stage)
-        found = Attribution(frozen, start, threshold, descent.in_order(), descent.ledger(frozen))
-    found.ledger.check()
-    return found
+        descent = Descent(passes, start.read, biases).go(frozen, start.stage)
+        ledger = _ledger(frozen, start, descent, sites)
+    ledger.check()
+    return Attribution(frozen, start, threshold, dict(reversed(sites.items())), ledger)
 
 
-@dataclass
-class _Descent:
-    """One read vector a position on its way down, and what it met."""
-
-    keep: Keep
-    start: Start
-    sites: dict[Site, SiteAttribution] = field(default_factory=dict)
-    errors: dict[Site, Tensor] = field(default_factory=dict)
-    leaves: dict[Site, Tensor] = field(default_factory=dict)
-    cut: float = 0.0
-    sizes: float = 0.0
-
-    def __post_init__(self) -> None:
-        self.read = self.start.read
-        self.biases = Biases()
-        for key, value in self.start.biases.found.items():
-            self.biases.add(key, value)
-
-    def through(self, stage: tuple[Branch, ...]) -> None:
-        """Pass one stage: what its branches wrote is met, what they read is read from below."""
-        below = torch.zeros_like(self.read) if stage[0].is_stream else self.read
-        for branch in stage:
-            if branch.features is not None:
-                below = below + self._meet(branch, branch.features)
-            elif branch.leaf is not None:
-                self.leaves[branch.site] = (self.read[0] * branch.leaf).sum(-1)
-                self.sizes += sizes(self.leaves[branch.site])
-            else:
-                assert branch.linear is not None
-                below = below + branch.linear.back(self.read, self.biases)
-        self.read = below
-
-    def _meet(self, branch: Branch, features: ActiveFeatures) -> Tensor:
-        gradient = features.gradient(self.read)[0]
-        attribution = gradient * features.value
-        kept = self.keep(branch.site, attribution)
-        self.sites[branch.site] = SiteAttribution(features, attribution, gradient, kept)
-        self.errors[branch.site] = (self.read[0] * features.error).sum(-1)
-        self.cut += float(attribution[~kept].double().sum())
-        self.sizes += sizes(attribution, self.errors[branch.site])
-        layer, part = branch.site.layer or 0, branch.site.part
-        standing = self.read * features.stands[:, None]
-        self.biases.of(BiasKey(layer, f"b_dec {part}"), standing, features.decoder_bias)
-        passed = gradient[kept]
-        constant = (passed * features.encoder_biases[kept]).sum()[None]
-        self.biases.add(BiasKey(layer, f"b_enc {part}"), constant)
-        read = standing.new_zeros(1, standing.shape[1], features.dictionary.config.d_read)
-        rows = features.encoder_rows[kept] * passed[:, None]
-        read[0].index_add_(0, features.position[kept], rows)
-        if features.skip is not None:
-            read = read + standing @ features.skip
-        return branch.back_read(read, self.biases)
-
-    def in_order(self) -> dict[Site, SiteAttribution]:
-        return dict(reversed(self.sites.items()))
-
-    def ledger(self, frozen: Frozen) -> Ledger:
-        tokens = (self.read[0] * frozen.embed).sum(-1)
-        where = frozen.pos_embed
-        positions = torch.zeros_like(tokens) if where is None else (self.read[0] * where).sum(-1)
-        biases = {key: float(value) for key, value in self.biases.found.items()}
-        met = sizes(tokens, positions) + sum(abs(value) for value in biases.values())
-        return Ledger(
-            target=self.start.value,
-            tokens=tokens,
-            positions=positions,
-            errors=dict(reversed(self.errors.items())),
-            leaves=dict(reversed(self.leaves.items())),
-            biases=biases,
-            cut=self.cut,
-            sizes=self.sizes + met,
-            eps=torch.finfo(tokens.dtype).eps,
-        )
+def _ledger(
+    frozen: Frozen, start: Start, descent: Descent, sites: Mapping[Site, SiteAttribution]
+) -> Ledger:
+    tokens, positions = descent.tokens(frozen)[0], descent.positions(frozen)[0]
+    errors = {site: value[0] for site, value in reversed(descent.errors.items())}
+    leaves = {site: value[0] for site, value in reversed(descent.leaves.items())}
+    biases = {key: float(value) for key, value in descent.biases.found.items()}
+    attributions = [one.attribution for one in sites.values()]
+    met = sizes(tokens, positions, *errors.values(), *leaves.values(), *attributions)
+    return Ledger(
+        target=start.value,
+        tokens=tokens,
+        positions=positions,
+        errors=errors,
+        leaves=leaves,
+        biases=biases,
+        cut=sum((float(one.attribution[~one.kept].double().sum()) for one in sites.values()), 0.0),
+        sizes=met + sum(abs(value) for value in biases.values()),
+        eps=torch.finfo(tokens.dtype).eps,
+    )
 
 
 def _rule(options: TraceOptions, threshold: float) -> Keep:
