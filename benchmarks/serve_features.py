@@ -5,7 +5,8 @@
 Makes a run with a synthetic atlas (records as of atlas_store.py, over a corpus of 20M tokens of which some
 are parts of characters, decoder rows of 576 numbers, a label a latent), starts `lmscope serve` on it in a process of
 its own, and asks one request after another over one connection, as a browser does (gzip). `--keep` keeps the
-run and takes it the next time. Times are of whole answers, with files in the system's cache.
+run and takes it the next time. Times are of whole answers, with files in the system's cache; `cpu_ms` is the
+processor time of the server for each answer, which other work on the machine changes little.
 """
 
 import argparse
@@ -20,6 +21,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from http.client import HTTPConnection
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -149,9 +151,28 @@ def write_labels(run: Run, atlas: Path, n_latents: int) -> None:
             writer.remove()
 
 
+class Server(NamedTuple):
+    """A running `lmscope serve`.
+
+    Attributes:
+        connection: To ask it.
+        process: Its number.
+        start_s: Seconds until it answered.
+    """
+
+    connection: HTTPConnection
+    process: int
+    start_s: float
+
+    def cpu_ms(self) -> float:
+        """Processor time that it spent so far."""
+        values = Path(f"/proc/{self.process}/stat").read_text().rpartition(")")[2].split()
+        return 1e3 * (int(values[11]) + int(values[12])) / os.sysconf("SC_CLK_TCK")
+
+
 @contextmanager
-def served(folder: Path) -> Iterator[tuple[HTTPConnection, float]]:
-    """A connection to `lmscope serve`, and the seconds until it answered."""
+def served(folder: Path) -> Iterator[Server]:
+    """The server of a folder, which ends with the block."""
     start = time.perf_counter()
     command = [sys.executable, "-m", "lmscope", "serve", str(folder), "--port", "0", "--json"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
@@ -160,7 +181,7 @@ def served(folder: Path) -> Iterator[tuple[HTTPConnection, float]]:
         address = urlsplit(json.loads(process.stdout.readline())["url"])
         connection = HTTPConnection(address.hostname or "127.0.0.1", address.port, timeout=60)
         get(connection, "/healthz")
-        yield connection, time.perf_counter() - start
+        yield Server(connection, process.pid, time.perf_counter() - start)
     finally:
         process.terminate()
         process.wait(timeout=30)
@@ -177,30 +198,31 @@ def get(connection: HTTPConnection, path: str) -> tuple[float, bytes]:
     return spent, body
 
 
-def percentiles(ask: Callable[[int], tuple[float, bytes]], n: int) -> dict[str, float]:
-    answers = [ask(i) for i in range(n)]
-    times = [spent for spent, _ in answers]
+def percentiles(server: Server, path: Callable[[int], str], n: int) -> dict[str, float]:
+    first, spent = get(server.connection, path(0)), server.cpu_ms()
+    answers = [first, *(get(server.connection, path(i)) for i in range(1, n))]
+    spent = (server.cpu_ms() - spent) / (n - 1)
+    times = [time for time, _ in answers]
     found = {f"p{q}_ms": round(float(np.percentile(times, q)), 2) for q in (50, 95, 99)}
     return {
         "first_ms": round(times[0], 2),
         **found,
+        "cpu_ms": round(spent, 2),
         "sent_bytes": float(np.median([len(body) for _, body in answers])),
     }
 
 
-def measure(connection: HTTPConnection, n_latents: int, n: int) -> dict[str, object]:
+def measure(server: Server, n_latents: int, n: int) -> dict[str, object]:
     generator = np.random.default_rng(8)
-    home = json.loads(plain(connection, "/api/home"))
+    home = json.loads(plain(server.connection, "/api/home"))
     dictionary = f"/api/dictionaries/{home['dictionaries'][0]['id']}"
     latents: Sequence[int] = generator.integers(n_latents, size=n).tolist()
     offsets: Sequence[int] = generator.integers(n_latents - 100, size=n).tolist()
     words = [spelt(int(word)) for word in generator.integers(N_WORDS, size=n)]
-    figures: dict[str, object] = {
-        "feature_page": percentiles(
-            lambda i: get(connection, f"{dictionary}/features/{latents[i]}"), n
-        )
-    }
     listed = f"{dictionary}/features?limit=100&offset="
+    figures: dict[str, object] = {
+        "feature_page": percentiles(server, lambda i: f"{dictionary}/features/{latents[i]}", n)
+    }
     for name, query in {
         "list_by_number": "",
         "list_by_falling_density": "&order=-density",
@@ -209,22 +231,16 @@ def measure(connection: HTTPConnection, n_latents: int, n: int) -> dict[str, obj
         "list_near_one": f"&near={latents[0]}",
         "list_of_the_commonest_word": "&label=worda",
     }.items():
-        most = n_latents // 4 if query else n_latents
-        figures[name] = percentiles(
-            lambda i, query=query, most=most: get(
-                connection, f"{listed}{offsets[i] % most}{query}"
-            ),
-            n // 4,
-        )
-    figures["near_another_each_time"] = percentiles(
-        lambda i: get(connection, f"{dictionary}/features?near={latents[i]}"), n // 10
-    )
-    figures["search_a_label"] = percentiles(
-        lambda i: get(connection, f"/api/search?q=word{words[i]}"), n // 4
-    )
-    figures["search_a_token"] = percentiles(
-        lambda i: get(connection, f"/api/search?kind=token&q={spelt(latents[i] % N_VOCAB)}"), n // 4
-    )
+        paths = [f"{listed}{offset % (n_latents // 4)}{query}" for offset in offsets]
+        figures[name] = percentiles(server, paths.__getitem__, n // 4)
+    for name, paths in {
+        "near_another_each_time": [f"{dictionary}/features?near={i}" for i in latents[: n // 10]],
+        "search_a_label": [f"/api/search?q=word{word}" for word in words[: n // 4]],
+        "search_a_token": [
+            f"/api/search?kind=token&q={spelt(i % N_VOCAB)}" for i in latents[: n // 4]
+        ],
+    }.items():
+        figures[name] = percentiles(server, paths.__getitem__, len(paths))
     return figures
 
 
@@ -243,12 +259,12 @@ def main() -> None:
         root = options.keep or Path(name)
         if not (root / "synthetic").exists():
             write_run(root, options.latents)
-        with served(root) as (connection, started):
+        with served(root) as server:
             figures = {
                 "latents": options.latents,
                 "load": os.getloadavg(),
-                "start_s": round(started, 2),
-                **measure(connection, options.latents, options.requests),
+                "start_s": round(server.start_s, 2),
+                **measure(server, options.latents, options.requests),
             }
     print(json.dumps(figures, indent=1))
 

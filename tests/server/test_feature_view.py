@@ -5,9 +5,13 @@ from contextlib import closing
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
 from lmscope.atlas.atlas import Atlas
+from lmscope.atlas.exchange.pieces import pieces
+from lmscope.atlas.exchange.texts import as_byte_token
 from lmscope.atlas.explain.protocols import NOT_KNOWN
 from lmscope.atlas.record import Example
 from lmscope.server.app import create_app
@@ -116,6 +120,58 @@ def test_tokens_that_share_a_character_stand_together():
     assert shown.tokens[1].bytes == "e59f8e"
     assert (shown.peak, shown.context, shown.position) == (1, 1, 0)
     assert shown.held_out
+
+
+class Torn(Split):
+    """A text of any tokens."""
+
+    def __init__(self, data):
+        self.data = data
+
+    def tokens(self, start, length):
+        return np.arange(len(self.data), dtype=np.int32)
+
+    def token_bytes(self, token):
+        return self.data[token]
+
+
+@given(
+    st.lists(
+        st.sampled_from(
+            [
+                b"",
+                b"a",
+                b" b\n",
+                "é".encode(),
+                "城".encode(),
+                b"\x9f",
+                b"\x8e",
+                b"\xe5",
+                b"\xf0\x9f",
+            ]
+        )
+        | st.binary(max_size=3),
+        min_size=1,
+        max_size=12,
+    ),
+    st.data(),
+)
+def test_tokens_are_put_together_as_everywhere_else(data, draw):
+    values = draw.draw(
+        st.lists(st.sampled_from([0.5, 2.0]), min_size=len(data), max_size=len(data))
+    )
+    values = np.asarray(values, np.float32)
+    example = Example(
+        0, len(data), int(values.argmax()), np.arange(len(data), dtype=np.int32), values
+    )
+    shown, i = passage(Torn(data), example), 0
+    for token, piece in zip(shown.tokens, pieces(data, as_byte_token), strict=True):
+        end = i + piece.n_tokens
+        assert (token.text, token.ids) == (piece.text, list(range(i, end)))
+        assert token.bytes == b"".join(data[i:end]).hex()
+        assert token.value == values[i:end].max()
+        i = end
+    assert example.peak in shown.tokens[shown.peak].ids
 
 
 def test_hostile_tokens_and_titles_are_given_as_they_are(page, small_library):
