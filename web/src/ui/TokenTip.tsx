@@ -33,7 +33,8 @@ export function TokenTip({ id, token, place, line }: Props) {
       </strong>
       <span>{token.value === 0 ? "does not fire" : number(token.value, 4)}</span>
       <span className="muted">
-        id {token.ids.join(", ")} · bytes {token.bytes.match(/../g)?.join(" ") ?? "none"}
+        id {token.ids.join(", ")}
+        {token.bytes !== "" && ` · bytes ${token.bytes.match(/../g)?.join(" ") ?? ""}`}
       </span>
     </div>,
     document.body,
