@@ -70,9 +70,9 @@ class _Block:
         self.values = array("d")
 
     def column(self, name: str) -> Curve:
-        place = self.names.index(name)
-        values = np.array(self.values).reshape(-1, len(self.names))[:, place]
-        return Curve(np.array(self.steps, dtype=np.int64), values)
+        # Copied out at once: an array that is looked into cannot grow.
+        values = np.frombuffer(self.values).reshape(-1, len(self.names))
+        return Curve(np.array(self.steps, dtype=np.int64), values[:, self.names.index(name)].copy())
 
 
 class Metrics:

@@ -1,5 +1,6 @@
 """Curves of a run, thinned to what a screen shows."""
 
+import math
 from collections.abc import Sequence
 from typing import Final
 
@@ -57,18 +58,21 @@ def thin(curve: Curve, points: int) -> Curve:
     n = len(curve.x)
     if n <= points:
         return curve
-    inner = np.arange(1, n - 1)
-    stretches = np.array_split(inner, (points - 2) // 2)
-    kept = [0, n - 1]
-    for stretch in stretches:
-        values = curve.y[stretch]
-        if np.isfinite(values).any():
-            kept += [int(stretch[np.nanargmin(values)]), int(stretch[np.nanargmax(values)])]
-        else:
-            kept.append(int(stretch[0]))
-    chosen = np.unique(kept)
+    size = -(-(n - 2) // ((points - 2) // 2))
+    starts = np.arange(1, n - 1, size)
+    inner = np.full(len(starts) * size, np.nan)
+    inner[: n - 2] = curve.y[1:-1]
+    stretches = inner.reshape(-1, size)
+    known = np.isfinite(stretches)
+    # Where no value is finite both are the first point.
+    least = np.where(known, stretches, np.inf).argmin(axis=1)
+    largest = np.where(known, stretches, -np.inf).argmax(axis=1)
+    chosen = np.unique(np.concatenate([[0, n - 1], starts + least, starts + largest]))
     return Curve(curve.x[chosen], curve.y[chosen])
 
 
 def _plain(values: np.ndarray) -> list[float | None]:
-    return [value if np.isfinite(value) else None for value in values.tolist()]
+    found = values.tolist()
+    if np.isfinite(values).all():
+        return found
+    return [value if math.isfinite(value) else None for value in found]
