@@ -2,7 +2,8 @@ import { useQuery } from "@tanstack/react-query";
 import { Link, useSearchParams } from "wouter";
 import { client, data, type Schemas } from "../../api/client";
 import { ProvenanceDrawer } from "../../ui/ProvenanceDrawer";
-import { Failed, Loading } from "../../ui/states";
+import { NotShown } from "../../ui/NotShown";
+import { Loading } from "../../ui/states";
 import { type Tab, Tabs } from "../../ui/Tabs";
 import { ProblemList } from "../run/ProblemList";
 import { AboutTab } from "./AboutTab";
@@ -33,7 +34,7 @@ export default function DictionaryPage({ id }: { id: string }) {
         client.GET("/api/dictionaries/{dictionary}", { params: { path: { dictionary: id } } }),
       ),
   });
-  if (error) return <Failed error={error} retry={() => void refetch()} />;
+  if (error) return <NotShown what="This dictionary" error={error} retry={() => void refetch()} />;
   if (!page) return <Loading what="the dictionary" />;
   const atlas = query.get("atlas");
   const choose = (tab: string) => setQuery((before) => withTab(before, tab), { replace: true });
@@ -77,11 +78,17 @@ function withTab(before: URLSearchParams, tab: string): URLSearchParams {
 function tabsOf(page: Page, atlas: string | null): Tab[] {
   const { line } = page;
   const has = page.atlases.length > 0;
+  const shown = page.atlases.find(({ id }) => id === atlas) ?? page.atlases[0];
+  const hasLabels = (shown?.n_labels ?? 0) > 0;
   return [
     {
       id: "features",
       title: "Features",
-      content: has ? <FeatureListTab id={line.id} atlas={atlas} /> : <NoAtlas line={line} />,
+      content: has ? (
+        <FeatureListTab id={line.id} atlas={atlas} hasLabels={hasLabels} />
+      ) : (
+        <NoAtlas line={line} />
+      ),
     },
     {
       id: "map",

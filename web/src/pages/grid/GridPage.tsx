@@ -1,12 +1,11 @@
 import { useQuery } from "@tanstack/react-query";
-import { useState } from "react";
 import { Link, useSearchParams } from "wouter";
 import { client, data } from "../../api/client";
 import { LineChart } from "../../ui/LineChart";
-import { Empty, Failed, Loading } from "../../ui/states";
+import { NotShown } from "../../ui/NotShown";
+import { Empty, Loading } from "../../ui/states";
 import { Panel } from "../../ui/Panel";
 import { ProblemList } from "../run/ProblemList";
-import { type Tab, Tabs } from "../../ui/Tabs";
 import { StatusChip } from "../run/StatusChip";
 import { linesByLayer } from "./byLayer";
 import { ColourBar } from "./ColourBar";
@@ -39,7 +38,7 @@ export default function GridPage({ kind, id }: Props) {
     queryFn: () => ask({ kind, id }),
     refetchInterval: ({ state }) => (state.data?.status === "running" ? 5000 : false),
   });
-  if (error) return <Failed error={error} retry={() => void refetch()} />;
+  if (error) return <NotShown what="This grid" error={error} retry={() => void refetch()} />;
   if (!grid) return <Loading what="the dictionaries" />;
   const lines = grid.dictionaries;
   const measured = lines.filter(({ explained_variance_centred: ev }) => typeof ev === "number");
@@ -70,42 +69,35 @@ export default function GridPage({ kind, id }: Props) {
 
 function Views({ lines }: { lines: Line[] }) {
   const [query, setQuery] = useSearchParams();
-  const [view, setView] = useState("grid");
   const measure = MEASURES.find(({ id }) => id === query.get("by")) ?? MEASURES[0];
   if (!measure) return null;
   const curves = linesByLayer(lines, measure);
-  const tabs: Tab[] = [
-    { id: "grid", title: "Grid", content: <GridView lines={lines} measure={measure} /> },
-    ...(curves.length > 0
-      ? [
-          {
-            id: "layers",
-            title: "By layer",
-            content: (
-              <LineChart lines={curves} xLabel="layer" yLabel={measure.title} height={360} />
-            ),
-          },
-        ]
-      : []),
-    {
-      id: "table",
-      title: "Table",
-      content: <DictionaryTable lines={lines} caption="Dictionaries and their figures" />,
-    },
-  ];
   return (
-    <Panel
-      title={measure.title}
-      info={measure.info}
-      actions={
-        <MeasureChoice
-          chosen={measure}
-          onChoose={(id) => setQuery({ by: id }, { replace: true })}
-        />
-      }
-    >
-      <Tabs label="Views" tabs={tabs} selected={view} onSelect={setView} />
-    </Panel>
+    <>
+      <Panel
+        title={measure.title}
+        info={measure.info}
+        actions={
+          <MeasureChoice
+            chosen={measure}
+            onChoose={(id) => setQuery({ by: id }, { replace: true })}
+          />
+        }
+      >
+        <div className="grid-views">
+          <GridView lines={lines} measure={measure} />
+          {curves.length > 0 && (
+            <figure className="chart by-layer">
+              <figcaption>{measure.title} by layer</figcaption>
+              <LineChart lines={curves} xLabel="layer" yLabel={measure.title} height={230} />
+            </figure>
+          )}
+        </div>
+      </Panel>
+      <Panel title="All figures">
+        <DictionaryTable lines={lines} caption="Dictionaries and their figures" />
+      </Panel>
+    </>
   );
 }
 

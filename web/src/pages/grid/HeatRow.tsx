@@ -46,7 +46,7 @@ export const HeatRow = memo(function HeatRow(props: Props) {
               data-cell={`${number} ${column}`}
               tabIndex={reachable === column ? 0 : -1}
               style={value === null ? undefined : { background, color: ink }}
-              aria-label={`${line.name}: ${measure.title} ${why || measure.format(value)}`}
+              aria-label={`${line.name}: ${measure.title} ${why || `${sign}, ${measure.format(value)}`}`}
             >
               {sign}
             </a>

@@ -1,7 +1,8 @@
 import { useQuery } from "@tanstack/react-query";
 import { client, data, type Schemas } from "../../api/client";
 import { ProvenanceDrawer } from "../../ui/ProvenanceDrawer";
-import { Failed, Loading } from "../../ui/states";
+import { NotShown } from "../../ui/NotShown";
+import { Loading } from "../../ui/states";
 import { DictionaryTable } from "../grid/DictionaryTable";
 import { Panel } from "../../ui/Panel";
 import { CurvesPanel } from "./CurvesPanel";
@@ -29,7 +30,7 @@ export default function RunPage({ id }: { id: string }) {
     refetchInterval: ({ state }) => (state.data?.status === "running" ? 10_000 : false),
   });
   const live = useLiveRun(id, run?.status === "running");
-  if (error && !run) return <Failed error={error} retry={() => void refetch()} />;
+  if (error && !run) return <NotShown what="This run" error={error} retry={() => void refetch()} />;
   if (!run) return <Loading what="the run" />;
   const status = live.update?.status ?? run.status;
   return (
