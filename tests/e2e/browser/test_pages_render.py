@@ -23,6 +23,9 @@ PAGES = (
     "comparison",
     "no page",
     "no feature",
+    "no dictionary",
+    "no run",
+    "no suite",
 )
 
 
@@ -57,6 +60,9 @@ def addresses(served) -> dict[str, str]:
         "compare": "/compare",
         "comparison": "/compare?" + urlencode({"a": same[0]["id"], "b": same[-1]["id"]}),
         "no page": "/nothing/is/here",
+        "no dictionary": "/dictionaries/nothing.12345678",
+        "no run": "/runs/nothing",
+        "no suite": "/suites/nothing",
         "no feature": f"{at}/features/{dictionary['n_latents'] + 7}",
     }
 

@@ -58,8 +58,8 @@ def test_search_by_number_goes_straight_to_the_feature(page, visit, explained, l
 def test_search_for_neighbours_by_its_form(page, visit, explained, labelled):
     visit(page, "/search?kind=near")
     form = page.get_by_role("search", name="Features near a feature")
-    form.get_by_label("Dictionary", exact=True).select_option(explained["id"])
-    form.get_by_label("Latent").fill(str(labelled["latent"]))
+    form.get_by_role("combobox", name="Dictionary").select_option(explained["id"])
+    form.get_by_role("spinbutton", name="Latent").fill(str(labelled["latent"]))
     form.get_by_role("button", name="Search").click()
     expect(page.locator(".results .feature-link").first).to_be_visible()
 
@@ -75,7 +75,7 @@ def test_one_dictionary_can_be_chosen_for_a_search(page, visit, explained, label
 
 def test_text_shows_what_fires_and_a_token_orders_it(page, visit, explained):
     visit(page, "/search?kind=text")
-    page.get_by_label("A text").fill(TEXT)
+    page.get_by_role("textbox", name="A text").fill(TEXT)
     page.keyboard.press("Control+Enter")
     rows = page.locator(".firing tbody tr")
     expect(rows.first).to_be_visible(timeout=120_000)
@@ -111,7 +111,7 @@ def test_steering_shows_three_ways_on(page, visit, at):
     visit(page, at)
     page.keyboard.press("p")
     page.get_by_label("Prompt", exact=True).fill("the rain")
-    page.get_by_label("New tokens").fill("4")
+    page.get_by_role("textbox", name="New tokens").fill("4")
     page.get_by_role("button", name="Steer", exact=True).click()
     for arm in ("Unedited", "Steered", "Random direction"):
         expect(page.get_by_role("region", name=arm, exact=True)).to_be_visible(timeout=120_000)
