@@ -1426,6 +1426,11 @@ export interface components {
             label: string;
             /** Latent */
             latent: number;
+            /**
+             * Peak
+             * @description Text of the token at which it peaks most often, for those without a label.
+             */
+            peak?: string | null;
             /** Value */
             value: number;
         };
@@ -2256,13 +2261,13 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Successful Response */
+            /** @description The data of each `job`. */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": unknown;
+                    "text/event-stream": components["schemas"]["JobLine"];
                 };
             };
             /** @description Refused, and why. */
@@ -2271,7 +2276,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["FailureEnvelope"];
+                    "text/event-stream": components["schemas"]["FailureEnvelope"];
                 };
             };
         };
@@ -2472,7 +2477,10 @@ export interface operations {
     stream_api_runs__run__stream_get: {
         parameters: {
             query?: {
+                /** @description The last step that is known. */
                 after?: number;
+                /** @description Metrics; all where none is named. */
+                names?: string[];
             };
             header?: never;
             path: {
@@ -2488,7 +2496,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["LiveUpdate"];
+                    "text/event-stream": components["schemas"]["LiveUpdate"];
                 };
             };
             /** @description Refused, and why. */
@@ -2497,7 +2505,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["FailureEnvelope"];
+                    "text/event-stream": components["schemas"]["FailureEnvelope"];
                 };
             };
         };
