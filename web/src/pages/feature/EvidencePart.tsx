@@ -1,28 +1,18 @@
 import type { Schemas } from "../../api/client";
 import { count, share } from "../../ui/format";
 import { Info } from "../../ui/Info";
-import { ScoreStrip } from "./ScoreStrip";
 
 interface Props {
   page: Schemas["FeaturePage"];
   showMissed: () => void;
 }
 
-/** How the label was tested: scores beside chance, the rule's precision and recall, counter-examples. */
+/** Who wrote the label, how its rule did, what speaks against it, and what others wrote. */
 export function EvidencePart({ page, showMissed }: Props) {
   const [source, ...others] = page.sources;
   if (!source) return null;
   return (
     <div className="evidence">
-      <div className="score-strips">
-        {source.scores.map((score) => (
-          <ScoreStrip
-            key={score.scorer}
-            score={score}
-            threshold={score.scorer === "detection" ? source.threshold : null}
-          />
-        ))}
-      </div>
       <ul className="evidence-facts">
         <li className="muted" title={source.run ? `in the run ${source.run}` : undefined}>
           written by {source.explainer}

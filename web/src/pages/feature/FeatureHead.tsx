@@ -2,8 +2,8 @@ import type { Schemas } from "../../api/client";
 import { CopyButton } from "../../ui/CopyButton";
 import { DictionaryName } from "../../ui/DictionaryName";
 import { ProvenanceDrawer } from "../../ui/ProvenanceDrawer";
-import { EvidencePart } from "./EvidencePart";
 import { FeatureTitle } from "./FeatureTitle";
+import { ScorePart } from "./ScorePart";
 import { StepBar } from "./StepBar";
 import type { NoteState } from "./useNote";
 import type { Step } from "./useStep";
@@ -62,8 +62,8 @@ export function FeatureHead({ page, note, onStar, step, embedded, showMissed }: 
         )}
       </div>
       <div className="feature-claim">
-        <FeatureTitle page={page} />
-        <EvidencePart page={page} showMissed={showMissed} />
+        <FeatureTitle page={page} showMissed={showMissed} />
+        {page.sources[0] && <ScorePart source={page.sources[0]} />}
       </div>
     </header>
   );

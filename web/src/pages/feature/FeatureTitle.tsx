@@ -1,11 +1,18 @@
 import type { Schemas } from "../../api/client";
 import { share } from "../../ui/format";
+import { EvidencePart } from "./EvidencePart";
 import { verdict } from "./logic";
+import { TokenChip } from "./TokenChip";
 
 const SIGNS = { known: "✓", unknown: "?", unasked: "–" };
 
+interface Props {
+  page: Schemas["FeaturePage"];
+  showMissed: () => void;
+}
+
 /** The label as far as it can be trusted, and why it is shown or not. */
-export function FeatureTitle({ page }: { page: Schemas["FeaturePage"] }) {
+export function FeatureTitle({ page, showMissed }: Props) {
   const source = page.sources[0];
   const said = verdict(page);
   return (
@@ -50,6 +57,15 @@ export function FeatureTitle({ page }: { page: Schemas["FeaturePage"] }) {
           <code>lmscope explain RUN</code> writes labels for the run of this atlas, and scores them.
         </p>
       )}
+      {said.tone !== "known" && page.peak_tokens.length > 0 && (
+        <p className="peaks-on">
+          <span className="muted">peaks most often on</span>{" "}
+          {page.peak_tokens.slice(0, 6).map((token) => (
+            <TokenChip key={token.id} text={token.text} id={token.id} />
+          ))}
+        </p>
+      )}
+      <EvidencePart page={page} showMissed={showMissed} />
     </div>
   );
 }

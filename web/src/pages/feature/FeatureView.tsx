@@ -84,10 +84,10 @@ export function FeatureView({ page, latent, stale }: Props) {
           </div>
         </div>
         <div className="stack">
-          {!embedded && <NotePanel note={note} box={noteBox} />}
           <FiguresPanel page={page} />
           <LogitPanel page={page} />
           <ActivationPanel page={page} />
+          {!embedded && <NotePanel note={note} box={noteBox} />}
         </div>
       </div>
     </article>

@@ -15,10 +15,9 @@ export function FiguresPanel({ page }: { page: Schemas["FeaturePage"] }) {
           info="The share of the atlas’s tokens on which it is above 0."
         />
         <Figure
-          label="Rank"
+          label={`Rank of ${count(page.n_latents)}`}
           value={count(page.density_rank)}
-          unit={`of ${count(page.n_latents)}`}
-          info="By density: 1 is the feature that fires most."
+          info="Its rank by density: 1 is the feature that fires most."
         />
         <Figure
           label="Tokens"
@@ -48,8 +47,8 @@ export function FiguresPanel({ page }: { page: Schemas["FeaturePage"] }) {
       {page.densities && (
         <Histogram
           histogram={page.densities}
-          xLabel="density, all features of the dictionary"
-          yLabel="features"
+          xLabel="density"
+          yLabel="features of this dictionary"
           marker={{ value: page.density, label: "this one" }}
           height={150}
         />

@@ -36,7 +36,14 @@ export function SteerAmount({ kind, amount, max, onChange }: Props) {
         value={amount}
         onChange={(event) => onChange({ amount: event.target.value })}
       />
-      {units !== null && <span className="muted">about {number(units)}</span>}
+      {units !== null && (
+        <span
+          className="muted"
+          title="The multiple is of its largest activation on held-out text; the one in the atlas may differ a little"
+        >
+          about {number(units, 2)}
+        </span>
+      )}
     </span>
   );
 }

@@ -2,6 +2,7 @@ import { type RefObject, useEffect, useRef } from "react";
 import type { Schemas } from "../../api/client";
 import { Failed } from "../../ui/states";
 import { GrowingBox } from "./GrowingBox";
+import { findLatent } from "./probing";
 import { TestResult } from "./TestResult";
 import type { Probe } from "./useProbe";
 import { WorkerNote } from "./WorkerNote";
@@ -14,19 +15,32 @@ interface Props {
   probe: Probe;
 }
 
+/** A text that is read faster than this is read anew for each feature that one goes to. */
+const QUICK_S = 1;
+/** So long somebody stays with a feature before it is asked about. */
+const STAY_MS = 250;
+
 /** Any text of one's own, read by the model: where does the feature fire? */
 export function TestBox({ page, box, text, onText, probe }: Props) {
+  const { reading, read, isReading, error } = probe;
   const ask = () => {
-    if (text !== "" && !probe.isPending) probe.mutate(text);
+    if (text !== "" && !isReading) read(text);
   };
   const first = useRef(text);
-  const { mutate, isIdle } = probe;
   useEffect(() => {
     // A text that came with the address is read at once.
-    if (first.current !== "" && isIdle) mutate(first.current);
+    if (first.current !== "" && !reading) read(first.current);
     first.current = "";
-  }, [mutate, isIdle]);
-  const answer = probe.data?.dictionary === page.dictionary.id ? probe.data : null;
+  }, [read, reading]);
+  const quick = reading?.probed && reading.probed.elapsed_s < QUICK_S;
+  const unread =
+    reading?.probed && findLatent(reading.probed, page.latent, reading.latent).state === "unread";
+  const again = quick && unread && !isReading && !error ? reading.text : null;
+  useEffect(() => {
+    if (again === null) return;
+    const timer = setTimeout(() => read(again), STAY_MS);
+    return () => clearTimeout(timer);
+  }, [again, page.latent, read]);
   return (
     <div className="test-box">
       <form
@@ -44,14 +58,19 @@ export function TestBox({ page, box, text, onText, probe }: Props) {
           onChange={onText}
           onEnter={ask}
         />
-        <button type="submit" className="primary" disabled={text === "" || probe.isPending}>
+        <button type="submit" className="primary" disabled={text === "" || isReading}>
           Test
         </button>
       </form>
-      {probe.isPending && <WorkerNote />}
-      {probe.isError && <Failed error={probe.error} retry={ask} />}
-      {answer && !probe.isPending && !probe.isError && (
-        <TestResult page={page} answer={answer} again={() => probe.mutate(answer.text)} />
+      {isReading && !quick && <WorkerNote />}
+      {error && <Failed error={error} retry={ask} />}
+      {reading && !error && (
+        <TestResult
+          page={page}
+          reading={reading}
+          busy={isReading}
+          again={() => read(reading.text)}
+        />
       )}
     </div>
   );

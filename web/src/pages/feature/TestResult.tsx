@@ -5,24 +5,27 @@ import { visible } from "../../ui/glyphs";
 import { TokenText } from "../../ui/TokenText";
 import { FiringTable } from "./FiringTable";
 import { findLatent, shadedTokens } from "./probing";
+import type { Reading } from "./useProbe";
 
 interface Props {
   page: Schemas["FeaturePage"];
-  answer: { answer: Schemas["ProbeAnswer"]; text: string; latent: number };
+  reading: Reading;
+  /** Whether it is being read anew. */
+  busy: boolean;
   again: () => void;
 }
 
 /** The text shaded by the feature, and what else fires on it. */
-export function TestResult({ page, answer, again }: Props) {
+export function TestResult({ page, reading, busy, again }: Props) {
   const [place, setPlace] = useState<number | null>(null);
-  const probed = answer.answer.probed[0];
-  const problems = answer.answer.problems.map((problem) => (
+  const { probed } = reading;
+  const problems = reading.problems.map((problem) => (
     <p key={problem.where} className="problem">
       {problem.message}
     </p>
   ));
   if (!probed) return <>{problems}</>;
-  const found = findLatent(probed, page.latent, answer.latent);
+  const found = findLatent(probed, page.latent, reading.latent);
   const values = found.state === "fires" ? found.latent.values : null;
   const strongest = found.state === "fires" ? found.latent : null;
   const chosen = place === null ? undefined : probed.tokens[place];
@@ -31,7 +34,7 @@ export function TestResult({ page, answer, again }: Props) {
     if (at !== null && at !== undefined) setPlace(place === Number(at) ? null : Number(at));
   };
   return (
-    <div className="test-result stack">
+    <div className="test-result stack" aria-busy={busy}>
       {problems}
       <p className="test-says" role="status">
         {found.state === "fires" && strongest && (
@@ -53,7 +56,7 @@ export function TestResult({ page, answer, again }: Props) {
         )}
         {found.state === "unread" && (
           <>
-            The text was read for feature {answer.latent}.{" "}
+            The text was read for feature {reading.latent}.{" "}
             <button type="button" className="small" onClick={again}>
               Test it for feature {page.latent}
             </button>

@@ -49,14 +49,14 @@ export function sections(page: Page): Section[] {
           key: "top",
           title: "Top",
           kind: "top",
-          info: `The ${group.passages.length} largest peaks, ${range}. They are ${percent} of the stretches in which it fires.`,
+          info: `The ${group.passages.length} largest peaks, ${range}; ${percent} of the stretches in which it fires.`,
           passages: group.passages,
         }
       : {
           key: `interval-${i}`,
           title: range,
           kind: "interval",
-          info: `Drawn evenly from the stretches that peak at ${range}: ${percent} of all in which it fires.`,
+          info: `Drawn evenly; ${percent} of the stretches in which it fires.`,
           passages: group.passages,
         };
   });
