@@ -9,7 +9,13 @@ export function SearchBox() {
   const asked = new URLSearchParams(useSearch());
   const isHere = path === "/search";
   useKeys({
-    "/": { does: "Search all dictionaries", run: () => input.current?.select() },
+    "/": {
+      does: "Search all dictionaries",
+      run: () => {
+        input.current?.focus();
+        input.current?.select();
+      },
+    },
   });
   const submit = (event: React.FormEvent) => {
     event.preventDefault();

@@ -2,7 +2,7 @@ import { scaleLinear, scaleSymlog } from "d3-scale";
 import { useState } from "react";
 import type { Schemas } from "../api/client";
 import { placeOfValue, ticks, valueAt } from "./bins";
-import { count, number, short } from "./format";
+import { count, number, rounded, short } from "./format";
 import { useWidth } from "./useWidth";
 import "./Histogram.css";
 
@@ -18,8 +18,8 @@ interface Props {
 }
 
 const LEFT = 48;
-const BOTTOM = 40;
-const TOP = 16;
+const BOTTOM = 20;
+const TOP = 22;
 
 /** Bars of counts with values on hovering; the same as a table for screen readers. */
 export function Histogram({ histogram, xLabel, yLabel, marker, height = 190, logY }: Props) {
@@ -34,7 +34,7 @@ export function Histogram({ histogram, xLabel, yLabel, marker, height = 190, log
   ).range([height - BOTTOM, TOP]);
   const marked = typeof marker === "number" ? { value: marker, label: number(marker) } : marker;
   const markedAt = marked ? placeOfValue(histogram, marked.value) : null;
-  const value = (i: number) => number(valueAt(histogram, edges[i] ?? NaN));
+  const value = (i: number) => rounded(valueAt(histogram, edges[i] ?? NaN));
   const onMove = (event: React.PointerEvent<SVGSVGElement>) => {
     const at = event.clientX - event.currentTarget.getBoundingClientRect().left - LEFT;
     const bin = Math.floor((at / inner) * counts.length);
@@ -69,12 +69,12 @@ export function Histogram({ histogram, xLabel, yLabel, marker, height = 190, log
         ))}
         <line className="axis" x1={LEFT} x2={width - 8} y1={y(0)} y2={y(0)} />
         {ticks(histogram, Math.max(3, inner / 70)).map(({ place, text }) => (
-          <text key={place} x={x(place)} y={height - BOTTOM + 15} textAnchor="middle">
+          <text key={place} x={x(place)} y={height - 5} textAnchor="middle">
             {text}
           </text>
         ))}
-        <text className="axis-name" x={LEFT + inner / 2} y={height - 6} textAnchor="middle">
-          {xLabel}
+        <text x={2} y={11}>
+          {yLabel}
         </text>
         {marked && markedAt !== null && (
           <g className="marker">
@@ -92,7 +92,7 @@ export function Histogram({ histogram, xLabel, yLabel, marker, height = 190, log
       </svg>
       <p className="reading" aria-hidden="true">
         {over === null ? (
-          <span className="muted">{yLabel}</span>
+          <span className="muted">{xLabel}</span>
         ) : (
           <>
             {value(over)} to {value(over + 1)}: <strong>{count(counts[over])}</strong> {yLabel}

@@ -99,7 +99,7 @@ function optionsOf(names: string[], { xLabel, yLabel, logY, height }: Given) {
     cursor: { points: { size: 6 }, y: false },
     legend: { live: true },
     series: [
-      { label: xLabel, value: (_, value) => (value === null ? "–" : short(value)) },
+      { label: xLabel, value: (plot, value, _, at) => short(value ?? lastOf(plot, 0, at)) },
       ...names.map(
         (label, i): uPlot.Series => ({
           label,
@@ -109,11 +109,18 @@ function optionsOf(names: string[], { xLabel, yLabel, logY, height }: Given) {
           ...(i >= 6 ? { dash: [6, 3 + Math.floor(i / 6) * 2] } : {}),
           spanGaps: true,
           points: { show: false },
-          value: (_, value) => number(value, 4),
+          value: (plot, value, n, at) => number(value ?? lastOf(plot, n, at), 4),
         }),
       ),
     ],
   } satisfies Omit<uPlot.Options, "width">;
+}
+
+/** What the legend shows while the pointer is elsewhere: where the line ends. */
+function lastOf(plot: uPlot, line: number, at: number | null | undefined): number | null {
+  if (typeof at === "number") return null; // the pointer is where this line has no value
+  const values: ArrayLike<number | null | undefined> = plot.data[line] ?? [];
+  return Array.from(values).findLast((value) => typeof value === "number") ?? null;
 }
 
 const axisNumber = (value: number) =>

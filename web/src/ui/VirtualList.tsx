@@ -35,6 +35,7 @@ export function VirtualList<Row>(props: Props<Row>) {
     getScrollElement: () => scroller.current,
     estimateSize: () => rowHeight,
     overscan: 8,
+    useFlushSync: false, // React complains of a synchronous drawing while it draws
   });
   const shown = virtual.getVirtualItems();
   const from = Math.floor((shown[0]?.index ?? 0) / PAGE);

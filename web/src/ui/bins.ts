@@ -1,13 +1,13 @@
 /** Where things lie on the x axis of a histogram: every bin is drawn equally wide. */
 import { scaleLinear } from "d3-scale";
 import type { Schemas } from "../api/client";
-import { number } from "./format";
+import { rounded } from "./format";
 
 type Bins = Schemas["Histogram"];
 
 /** The value at an edge: logarithmic edges are taken back to what they stand for. */
 export const valueAt = (histogram: Bins, edge: number) =>
-  histogram.scale === "log10" ? 10 ** edge : edge;
+  histogram.scale === "log10" ? Number((10 ** edge).toPrecision(12)) : edge;
 
 /** The place of an edge's unit in bins from the left, e.g. 2.5; null outside of them. */
 export function placeOf(edges: readonly number[], x: number): number | null {
@@ -44,7 +44,7 @@ export function ticks(histogram: Bins, n: number): Tick[] {
   if (scale !== "log10" && !isEven(edges)) {
     const every = Math.ceil(edges.length / n);
     return edges.flatMap((edge, i) =>
-      i % every === 0 ? [{ place: i, text: number(edge, 2) }] : [],
+      i % every === 0 ? [{ place: i, text: rounded(edge, 2) }] : [],
     );
   }
   const round = scaleLinear().domain([first, last]).ticks(n);
@@ -52,6 +52,6 @@ export function ticks(histogram: Bins, n: number): Tick[] {
   return wanted.flatMap((edge) => {
     const place = placeOf(edges, edge);
     if (place === null) return [];
-    return [{ place, text: number(valueAt(histogram, edge), scale === "log10" ? 2 : 3) }];
+    return [{ place, text: rounded(valueAt(histogram, edge)) }];
   });
 }

@@ -22,9 +22,15 @@ export function number(x: Maybe, digits = 3): string {
   return minus(
     new Intl.NumberFormat("en", {
       maximumFractionDigits: decimals,
-      minimumFractionDigits: Math.min(decimals, Math.max(0, digits - 1)),
+      minimumFractionDigits: decimals,
     }).format(x),
   );
+}
+
+/** The same without zeros at the end, for axes and edges. */
+export function rounded(x: Maybe, digits = 3): string {
+  const text = number(x, digits);
+  return text.includes(".") && !text.includes("e") ? text.replace(/\.?0+$/, "") : text;
 }
 
 /** With a fixed number of decimals, for columns. */
