@@ -18,7 +18,7 @@ from lmscope.server.library.library import Library
 from lmscope.server.schemas.common import Histogram
 from lmscope.server.schemas.dictionary import DictionaryPage
 from lmscope.server.settings import ServeSettings
-from lmscope.server.views.dictionary import DictionaryPages, comparable
+from lmscope.server.views.dictionary import DictionaryPages, comparable, norms
 from lmscope.server.views.health import evaluation, trimmed
 
 NARROW = "resid_post-1-64-topk-4"
@@ -67,19 +67,22 @@ def test_curves_are_those_of_the_dictionary_alone(page, small_library):
 def test_distributions_are_those_of_the_atlas(page, small_library):
     with Atlas.open(small_library.atlas, name=NARROW) as atlas:
         records = list(atlas.records())
-        norms = np.linalg.norm(atlas.vectors.astype(np.float32), axis=1)
+        lengths = np.linalg.norm(atlas.vectors.astype(np.float32), axis=1)
     n_dead = sum(record.is_dead for record in records)
     assert page.n_dead == n_dead
     assert page.n_dense == sum(record.density > 0.1 for record in records)
     assert sum(page.density.counts) == 64 - n_dead
     assert sum(page.norms.counts) == 64
-    assert page.norms.edges[0] <= norms.min() <= norms.max() <= page.norms.edges[-1]
+    assert page.norms.edges[0] <= lengths.min() <= lengths.max() <= page.norms.edges[-1]
 
 
-def test_decoder_rows_of_one_norm_are_one_bin(library, small_library):
-    run = library.dictionary(small_library.hostile_id)
-    page = DictionaryPages().page(library, run)
-    assert sum(page.norms.counts) == page.line.n_latents
+def test_decoder_rows_of_one_norm_are_one_bin(small_library):
+    rows = np.zeros((12, 4), dtype=np.float16)
+    rows[:, 1] = np.linspace(0.9995, 1.0005, 12)
+    with Atlas.open(small_library.hostile) as atlas:
+        vars(atlas)["vectors"] = rows
+        counts = norms(atlas).counts
+    assert sorted(counts) == [0, 0, 0, 0, 12]
 
 
 def test_atlases_say_what_they_are_made_of(page, library, small_library):

@@ -22,6 +22,9 @@ from lmscope.server.views.lines import dictionary_line
 _POINTS: Final = 400
 """Of each training curve."""
 _NORM_BINS: Final = 40
+_FEW_BINS: Final = 5
+_ROUNDING: Final = 2e-3
+"""Relative difference of norms that float16 alone may make."""
 _MOST_OTHERS: Final = 300
 _ROWS_AT_ONCE: Final = 8192
 _REMEMBERED: Final = 512
@@ -140,17 +143,16 @@ def _distributions(atlas: Atlas) -> Distributions:
     densities = atlas.densities
     alive = int(np.searchsorted(densities, 0.0, side="right"))
     dense = np.searchsorted(densities, atlas.meta.options.dense_above, side="right")
-    return Distributions(
-        _norms(atlas), density_histogram(atlas), alive, len(densities) - int(dense)
-    )
+    return Distributions(norms(atlas), density_histogram(atlas), alive, len(densities) - int(dense))
 
 
-def _norms(atlas: Atlas) -> Histogram | None:
+def norms(atlas: Atlas) -> Histogram | None:
+    """Norms of the decoder rows of an atlas; None where it came without them."""
     kept = "vectors" in vars(atlas)
     rows = atlas.vectors
     if rows is None:
         return None
-    norms = np.concatenate(
+    found = np.concatenate(
         [
             np.linalg.norm(rows[first : first + _ROWS_AT_ONCE].astype(np.float32), axis=1)
             for first in range(0, len(rows), _ROWS_AT_ONCE)
@@ -158,12 +160,13 @@ def _norms(atlas: Atlas) -> Histogram | None:
     )
     if not kept:
         del atlas.vectors  # hundreds of megabytes, which nobody may ask for again
-    low, high = float(norms.min()), float(norms.max())
-    # Rows that are held at norm 1 differ by rounding only: that is one bin, not forty.
-    if high - low <= 1e-3 * max(high, 1e-12):
+    low, high = float(found.min()), float(found.max())
+    bins = _NORM_BINS
+    # Rows that are held at norm 1 differ by rounding only: they belong in one bin, the middle one.
+    if high - low <= _ROUNDING * max(high, _ROUNDING):
         middle = (low + high) / 2
-        low, high = middle * 0.95, middle * 1.05 or 1.0
-    counts, edges = np.histogram(norms, bins=_NORM_BINS, range=(low, high))
+        low, high, bins = middle * 0.95, middle * 1.05 or 1.0, _FEW_BINS
+    counts, edges = np.histogram(found, bins=bins, range=(low, high))
     return Histogram(edges=edges.tolist(), counts=counts.tolist())
 
 
@@ -228,9 +231,9 @@ def _snippets(entry: DictionaryEntry) -> list[Snippet]:
                 title="The evaluation table",
                 language="python",
                 text=(
-                    "from lmscope.jobs.reports import health_table, read_health\n\n"
+                    "from lmscope.jobs.reports import read_health\n\n"
                     f"report = read_health({folder!r})\n"
-                    f"print(report.headline())\nhealth_table(report, {entry.name!r})\n"
+                    "print(report.headline())\nprint(*report.table().rows, sep='\\n')\n"
                 ),
             )
         )
