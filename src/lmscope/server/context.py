@@ -1,14 +1,15 @@
 """Context: what the routes of one server share."""
 
 import asyncio
-import importlib
 import time
 from dataclasses import dataclass, field
-from typing import Any
 
 from fastapi import Request
 
+from lmscope.server.library.library import Library
+from lmscope.server.live.client import LiveModel
 from lmscope.server.settings import ServeSettings
+from lmscope.server.work.queue import JobQueue
 
 REFRESH_S = 1.0
 """The served folders are looked at once in so many seconds, however many requests there are."""
@@ -19,18 +20,15 @@ class Context:
     """The settings, what lies on disk, the process with the model, and the jobs."""
 
     settings: ServeSettings
-    library: Any
-    live: Any
-    jobs: Any
+    library: Library
+    live: LiveModel
+    jobs: JobQueue
     _refreshed: float = field(default=float("-inf"), init=False)
 
     @classmethod
     def of(cls, settings: ServeSettings) -> "Context":
         """The context of a server; nothing is started and no file opened before it is asked for."""
-        library = _made("lmscope.server.library.library", "Library", settings.folders)
-        live = _made("lmscope.server.live.client", "LiveModel", settings)
-        jobs = _made("lmscope.server.work.queue", "JobQueue", settings)
-        return cls(settings, library, live, jobs)
+        return cls(settings, Library(settings.folders), LiveModel(settings), JobQueue(settings))
 
     async def refresh(self) -> None:
         """Notice what changed on disk, unless that was done a moment ago."""
@@ -42,35 +40,8 @@ class Context:
 
     async def close(self) -> None:
         """End the process with the model and the running job; close what is open."""
-        await self.live.close()
-        await self.jobs.close()
+        await asyncio.gather(self.live.close(), self.jobs.close())
         await asyncio.to_thread(self.library.close)
-
-
-class _NotYet:
-    """Stands for a part that is not written yet; gone before the first release."""
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-
-    def refresh(self) -> None: ...
-
-    def __getattr__(self, name: str) -> Any:
-        async def nothing() -> None: ...
-
-        if name == "close":
-            return (lambda: None) if self._name == "Library" else nothing
-        raise NotImplementedError(f"{self._name}.{name}")
-
-
-def _made(module: str, name: str, *arguments: Any) -> Any:
-    try:
-        found = importlib.import_module(module)
-    except ModuleNotFoundError as error:
-        if error.name != module:
-            raise
-        return _NotYet(name)
-    return getattr(found, name)(*arguments) if hasattr(found, name) else _NotYet(name)
 
 
 async def context_of(request: Request) -> Context:
