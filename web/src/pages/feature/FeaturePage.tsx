@@ -1,8 +1,11 @@
 import { Link, useSearch } from "wouter";
+import { RequestFailed } from "../../api/client";
 import { Failed, Loading } from "../../ui/states";
 import { FeatureView } from "./FeatureView";
 import { useFeature } from "./useFeature";
 import "./FeaturePage.css";
+
+const isMissing = (error: unknown) => error instanceof RequestFailed && error.status === 404;
 
 /** One feature of a dictionary: what it may mean, how far that can be trusted, and where it fires. */
 export default function FeaturePage({ id, latent }: { id: string; latent: number }) {
@@ -21,7 +24,11 @@ export default function FeaturePage({ id, latent }: { id: string; latent: number
     return (
       <>
         <h1>Feature {latent}</h1>
-        <Failed error={page.error} retry={() => void page.refetch()} />
+        {isMissing(page.error) ? (
+          <Failed error={page.error} />
+        ) : (
+          <Failed error={page.error} retry={() => void page.refetch()} />
+        )}
         {back}
       </>
     );

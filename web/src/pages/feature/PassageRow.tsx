@@ -33,7 +33,8 @@ export function PassageRow({ passage, against, full, mode, blanks }: Props) {
       ) : (
         <span className="passage-max">{number(passage.max)}</span>
       )}
-      <div className={line ? "aligned" : "passage-text"}>
+      {/* A new element each way: where it was moved to as one line would stay with it otherwise. */}
+      <div key={line ? "line" : "whole"} className={line ? "aligned" : "passage-text"}>
         <TokenText
           tokens={passage.tokens}
           full={full}

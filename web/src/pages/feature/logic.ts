@@ -4,7 +4,6 @@ import { number, share } from "../../ui/format";
 
 type Page = Schemas["FeaturePage"];
 type Passage = Schemas["Passage"];
-type Token = Schemas["Token"];
 
 export type PassageMode = "snippet" | "full" | "lines";
 
@@ -69,33 +68,6 @@ export function sections(page: Page): Section[] {
       passages: page.missed,
     });
   return found;
-}
-
-const STRONG = /\p{L}/u;
-const RIGHT_TO_LEFT =
-  /[\p{Script=Hebrew}\p{Script=Arabic}\p{Script=Syriac}\p{Script=Thaana}\p{Script=Nko}\p{Script=Adlam}]/u;
-
-/** Whether most letters run from right to left; aligning at the peak would then turn the text around. */
-export function runsRightToLeft(tokens: readonly Token[]): boolean {
-  let right = 0;
-  let all = 0;
-  for (const token of tokens)
-    for (const letter of token.text) {
-      if (!STRONG.test(letter)) continue;
-      all += 1;
-      if (RIGHT_TO_LEFT.test(letter)) right += 1;
-    }
-  return right * 2 > all;
-}
-
-/** A passage cut at its peak. */
-export function cutAtPeak(passage: Passage): { before: Token[]; peak: Token[]; after: Token[] } {
-  const { tokens, peak } = passage;
-  return {
-    before: tokens.slice(0, peak),
-    peak: tokens.slice(peak, peak + 1),
-    after: tokens.slice(peak + 1),
-  };
 }
 
 export interface DocumentFacts {
