@@ -1,5 +1,5 @@
 /** The figures of dictionaries and runs: their titles, what they mean, and how they are written. */
-import { count, number, share } from "../ui/format";
+import { bytes, count, number, seconds, share } from "../ui/format";
 
 export interface Definition {
   title: string;
@@ -111,14 +111,49 @@ const DEFINITIONS: Record<string, Definition> = {
   },
 };
 
+const SCORE = "A mean over the labels that were scored; 1 is always right, 0.5 is chance.";
+const SCORES: Record<string, [title: string, info: string]> = {
+  detection: [
+    "Detection",
+    `Telling text on which it fires from text on which it does not. ${SCORE}`,
+  ],
+  fuzzing: ["Fuzzing", `Telling whether the marked tokens are those on which it fires. ${SCORE}`],
+  intruder: ["Intruder", "Finding the one text of five on which it does not fire; 0.2 is chance."],
+  simulation: [
+    "Simulation",
+    "Correlation between the activations that the label predicts and the true ones.",
+  ],
+  detection_shuffled: ["Detection, shuffled", "The same with labels of other latents: chance."],
+  detection_neighbour: [
+    "Detection, neighbour",
+    "The same with the label of the nearest latent: how specific labels are.",
+  ],
+  n_said: ["Labels written", "Latents for which a label was found at all."],
+  n_counted: ["Tokens counted", "Positions of the text that count."],
+};
+
+/** What the ending of a key says of its unit. */
+const UNITS: readonly [ending: string, format: Definition["format"], words: string][] = [
+  ["_per_s", three, " a second"],
+  ["_s", seconds, ""],
+  ["_fraction", share, ""],
+];
+
 /** A figure by its key; one that nobody described is shown under its own name. */
 export function definition(key: string): Definition {
   const found = DEFINITIONS[key];
   if (found) return found;
   const known = Object.entries(DEFINITIONS).find(([name]) => key.endsWith(`_${name}`));
-  const words = key.replaceAll("_", " ");
+  const score = SCORES[key];
+  if (score) return { title: score[0], info: score[1], format: formatOf(key) };
+  const unit = UNITS.find(([ending]) => key.endsWith(ending));
+  const stem = unit ? key.slice(0, -unit[0].length) : key.replace(/^n_/, "");
+  const words = stem.replaceAll("_", " ") + (unit?.[2] ?? "");
   const title = words.charAt(0).toUpperCase() + words.slice(1);
-  return known
-    ? { ...known[1], title }
-    : { title, info: "", format: key.startsWith("n_") ? count : four };
+  return known ? { ...known[1], title } : { title, info: "", format: unit?.[1] ?? formatOf(key) };
+}
+
+function formatOf(key: string): Definition["format"] {
+  if (key.startsWith("n_")) return count;
+  return key.startsWith("bytes") ? bytes : three;
 }

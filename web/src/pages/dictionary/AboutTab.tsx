@@ -5,6 +5,7 @@ import { DictionaryName } from "../../ui/DictionaryName";
 import { count } from "../../ui/format";
 import { Panel } from "../../ui/Panel";
 import { type Column, Table } from "../../ui/Table";
+import { definition } from "../definitions";
 import { flattened } from "../run/results";
 
 type Page = Schemas["DictionaryPage"];
@@ -112,6 +113,16 @@ const atlasColumns = (dictionary: string, shown: string): Column<AtlasLine>[] =>
 
 const otherColumns = (dictionary: string): Column<Line>[] => [
   { id: "name", title: "Dictionary", cell: (line) => <DictionaryName line={line} /> },
+  ...(["explained_variance_centred", "l0"] as const).map(
+    (key): Column<Line> => ({
+      id: key,
+      title: definition(key).title,
+      info: definition(key).info,
+      numeric: true,
+      cell: (line) => definition(key).format(line[key]),
+      value: (line) => line[key] ?? null,
+    }),
+  ),
   {
     id: "compare",
     title: "Side by side",

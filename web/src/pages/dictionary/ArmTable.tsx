@@ -2,7 +2,7 @@ import type { Schemas } from "../../api/client";
 import { interval, number } from "../../ui/format";
 import { type Column, Table } from "../../ui/Table";
 import { definition } from "../definitions";
-import { armMeaning, columnsOf } from "./arms";
+import { armMeaning, armName, columnsOf } from "./arms";
 
 type Arm = Schemas["DictionaryPage"]["evaluations"][number]["arms"][number];
 
@@ -12,7 +12,7 @@ export function ArmTable({ arms }: { arms: Arm[] }) {
     {
       id: "name",
       title: "In place of the activation",
-      cell: ({ name }) => <span title={armMeaning(name)}>{name}</span>,
+      cell: ({ name }) => <span title={armMeaning(name)}>{armName(name)}</span>,
       value: ({ name }) => name,
     },
     {
@@ -52,7 +52,7 @@ function Cell({ estimate }: { estimate: Schemas["Estimate"] | undefined }) {
   return (
     <>
       {number(estimate.value, 3)}
-      {!exact && <span className="figure-interval">{interval(estimate, 3)}</span>}
+      {!exact && <span className="interval-below">{interval(estimate, 3)}</span>}
     </>
   );
 }

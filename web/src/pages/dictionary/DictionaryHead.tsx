@@ -2,6 +2,7 @@ import type { ReactNode } from "react";
 import { Link } from "wouter";
 import type { Schemas } from "../../api/client";
 import { count, number } from "../../ui/format";
+import { ModelName } from "./ModelName";
 
 /** What the dictionary is: what it reads and writes, how wide and how sparse. */
 export function DictionaryHead(props: { page: Schemas["DictionaryPage"]; actions: ReactNode }) {
@@ -22,7 +23,7 @@ export function DictionaryHead(props: { page: Schemas["DictionaryPage"]; actions
           </span>
           {line.model && (
             <span>
-              of <Link href={`/models/${encodeURIComponent(line.model)}`}>{line.model}</Link>
+              of <ModelName name={line.model} />
             </span>
           )}
           <span>

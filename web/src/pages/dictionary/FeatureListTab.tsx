@@ -17,13 +17,20 @@ type Line = Schemas["FeatureLine"];
 const ROW = 38;
 const PAGE = 100;
 
+interface Props {
+  id: string;
+  atlas: string | null;
+  /** Then those with the best ones come first. */
+  hasLabels: boolean;
+}
+
 /** All features of the dictionary: filtered, sorted, scrolled through. */
-export function FeatureListTab({ id, atlas }: { id: string; atlas: string | null }) {
+export function FeatureListTab({ id, atlas, hasLabels }: Props) {
   const [params, setParams] = useSearchParams();
   const [, navigate] = useLocation();
   const search = useSearch();
   const queries = useQueryClient();
-  const list = read(params);
+  const list = read(params, hasLabels);
   const query = asked(list, atlas);
   const key = ["dictionaries", id, "features", query] as const;
   const load = async (offset: number, limit: number) =>
@@ -52,11 +59,11 @@ export function FeatureListTab({ id, atlas }: { id: string; atlas: string | null
       <FeatureFilters list={list} onChange={change} />
       <p className="list-count" role="status">
         {shown && !first.error && (
-          <>
+          <span>
             <strong>{count(shown.found.total)}</strong>{" "}
             {shown.found.total === 1 ? "feature" : "features"}
-            {filtersIn(list) > 0 ? " fit" : ""}
-          </>
+            {filtersIn(list) > 0 ? " found" : ""}
+          </span>
         )}
         <span className="muted">j and k move, Enter opens</span>
       </p>

@@ -23,7 +23,7 @@ export function HeadFigures({ page }: { page: Page }) {
   const partOf = (n: number | null) => (n === null ? "" : share(n / line.n_latents));
   return (
     <section className="panel" aria-label="Figures">
-      <dl className="figures">
+      <dl className="figures head-figures">
         <Measured name="explained_variance_centred" estimate={explained} />
         <Measured name="ce_recovered_zero" estimate={recovered} />
         <Measured name="l0" estimate={l0} />

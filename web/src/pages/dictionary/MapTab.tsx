@@ -52,7 +52,7 @@ export function MapTab({ id, atlas }: { id: string; atlas: string | null }) {
           <input
             type="search"
             aria-label="Find latents on the map by number or label"
-            placeholder="Number or words of a label"
+            placeholder="Number or words"
             value={words}
             onChange={(event) => setWords(event.target.value)}
           />

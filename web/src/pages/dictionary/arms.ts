@@ -36,6 +36,9 @@ const MEANINGS: Record<string, string> = {
   "zero ablation": "Zero in place of the activation: the lower end of CE recovered.",
   "mean ablation": "The mean activation in its place: the lower end of CE recovered (mean).",
 };
+const NAMES: Record<string, string> = { pca: "PCA", random: "Random dictionary" };
+export const armName = (name: string) =>
+  NAMES[name] ?? name.charAt(0).toUpperCase() + name.slice(1);
 export const armMeaning = (name: string) => MEANINGS[name];
 
 /** Where a stretch of positions is drawn: its geometric middle. */

@@ -1,6 +1,6 @@
 /** The columns of the list of features; each is also an order of the server. */
 import type { Schemas } from "../../api/client";
-import { count, fixed, number, share } from "../../ui/format";
+import { count, fixed, number } from "../../ui/format";
 
 type Line = Schemas["FeatureLine"];
 
@@ -26,7 +26,7 @@ export const COLUMNS: readonly ListColumn[] = [
     id: "density",
     title: "Fires on",
     info: "Share of the atlas's tokens on which it fires.",
-    text: ({ density }) => share(density),
+    text: ({ density }) => `${fixed(100 * density, 3)} %`,
     wide: false,
   },
   {

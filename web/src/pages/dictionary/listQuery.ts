@@ -37,8 +37,10 @@ const ORDERS = new Set([
 ]);
 
 /** From the address; what makes no sense is left out. */
-export function read(params: URLSearchParams): ListQuery {
-  const order = params.get("order") ?? "latent";
+export function read(params: URLSearchParams, hasLabels = false): ListQuery {
+  // What is searched by comes ranked by how well it fits, under the order `latent`.
+  const searched = ["label", "token", "near"].some((name) => params.get(name)?.trim());
+  const order = params.get("order") ?? (hasLabels && !searched ? "-detection" : "latent");
   const flag = (name: Flag) => {
     const value = params.get(name);
     return value === "true" || value === "false" ? value : "";
@@ -62,7 +64,7 @@ export function read(params: URLSearchParams): ListQuery {
 export function written(params: URLSearchParams, changes: Partial<ListQuery>): URLSearchParams {
   const next = new URLSearchParams(params);
   for (const [name, value] of Object.entries(changes))
-    if (value === "" || (name === "order" && value === "latent")) next.delete(name);
+    if (value === "") next.delete(name);
     else next.set(name, value);
   return next;
 }

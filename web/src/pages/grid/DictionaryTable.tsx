@@ -1,8 +1,7 @@
 import { DictionaryName } from "../../ui/DictionaryName";
 import { fixed, NONE } from "../../ui/format";
 import { type Column, Table } from "../../ui/Table";
-import type { Line } from "./layout";
-import { positionOf } from "./layout";
+import { inOrder, type Line, positionOf } from "./layout";
 import { MEASURES } from "./measures";
 
 const SITE: Column<Line>[] = [
@@ -49,7 +48,7 @@ export function DictionaryTable({ lines, caption }: { lines: Line[]; caption: st
   return (
     <Table
       columns={[...SITE, ...FIGURES, STATUS]}
-      rows={lines}
+      rows={inOrder(lines)}
       rowKey={(line) => line.id}
       caption={caption}
     />

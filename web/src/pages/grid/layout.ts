@@ -90,13 +90,25 @@ function rowsOf(lines: Line[], layers: (number | null)[]): GridRow[] {
   });
 }
 
+/** By position, then width, then layer. */
+export const inOrder = (lines: readonly Line[]) =>
+  lines.toSorted(
+    (a, b) =>
+      placeOfPart(a.part) - placeOfPart(b.part) ||
+      positionOf(a).localeCompare(positionOf(b)) ||
+      a.n_latents - b.n_latents ||
+      (a.layer ?? -1) - (b.layer ?? -1),
+  );
+
 /** What a split row is called: its sparsity and L0, or else the run it is from. */
 function tellApart(cells: (Line | null)[], bySparsity: boolean): string {
   const line = cells.find((cell) => cell !== null);
   if (!line) return "";
   const k = /-(\d+(?:\.\d+)?)$/.exec(line.name)?.[1];
   if (bySparsity) return k ? `${line.sparsity} ${k}` : line.sparsity;
-  return line.run ?? line.id.split(".").at(-1) ?? "";
+  // A run's folder begins with its time and ends with its recipe's digest.
+  const run = line.run?.replace(/^\d{8}-\d{6}-/, "").replace(/-[0-9a-f]{8}$/, "");
+  return run ?? line.id.split(".").at(-1) ?? "";
 }
 
 /** The cell to go to from a cell with an arrow key; empty ones are skipped. */

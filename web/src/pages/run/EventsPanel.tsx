@@ -1,6 +1,6 @@
 import { useState } from "react";
 import type { Schemas } from "../../api/client";
-import { date } from "../../ui/format";
+import { count, date, number } from "../../ui/format";
 import { Panel } from "../../ui/Panel";
 import { Empty } from "../../ui/states";
 
@@ -48,12 +48,20 @@ export function EventsPanel({ events, fresh }: { events: Event[]; fresh: Event[]
   );
 }
 
-const LONGEST = 160;
+const LONGEST = 240;
 
+/** Figures as people read them; their intervals stand among the results. */
 function describe(fields: Record<string, unknown>): string {
-  const parts = Object.entries(fields).map(([name, value]) => {
-    const text = typeof value === "string" ? value : JSON.stringify(value);
-    return `${name} ${text.length > LONGEST ? `${text.slice(0, LONGEST)} …` : text}`;
-  });
+  const parts = Object.entries(fields).flatMap(([name, value]) =>
+    value === null || name.endsWith("_interval") ? [] : [`${name} ${say(value)}`],
+  );
   return parts.join(" · ");
+}
+
+function say(value: unknown): string {
+  if (typeof value === "number") return Number.isInteger(value) ? count(value) : number(value, 4);
+  if (typeof value === "object" && value !== null && !Array.isArray(value))
+    return `(${describe(value as Record<string, unknown>)})`;
+  const text = typeof value === "string" ? value : JSON.stringify(value);
+  return text.length > LONGEST ? `${text.slice(0, LONGEST)} …` : text;
 }

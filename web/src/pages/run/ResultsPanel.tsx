@@ -82,12 +82,13 @@ function Value({ figures, name }: { figures: Figures; name: string }) {
   const value = figures[name];
   const ends = intervalOf(figures, name);
   if (typeof value !== "number") return <span>{plain(value)}</span>;
+  const [low, high] = ends?.map((end) => number(end, 3)) ?? [];
   return (
     <>
       {definition(name).format(value)}
-      {ends && ends[0] !== ends[1] && (
-        <span className="figure-interval">
-          {number(ends[0], 3)} – {number(ends[1], 3)}
+      {low !== high && (
+        <span className="interval-below" title="95 % interval">
+          {low} – {high}
         </span>
       )}
     </>

@@ -8,7 +8,8 @@ const RESUMABLE = ["train", "evaluate", "atlas", "explain", "geometry"];
 /** Why a run did not finish, and how to go on with it. */
 export function ResumePanel({ run }: { run: Schemas["RunPage"] }) {
   if (run.status === "done") return null;
-  const command = `lmscope ${WORDS[run.job] ?? run.job} --resume ${run.id}`;
+  const folder = run.provenance.facts.find(([name]) => name === "folder")?.[1] ?? run.id;
+  const command = `lmscope ${WORDS[run.job] ?? run.job} --resume ${quoted(folder)}`;
   return (
     <section className="panel resume" aria-label="Resume">
       {run.error ? (
@@ -22,7 +23,7 @@ export function ResumePanel({ run }: { run: Schemas["RunPage"] }) {
             : "The run stopped before it was done. What it had up to its last checkpoint is kept."}
         </p>
       )}
-      <p>Go on with it from the folder that holds its folder of runs:</p>
+      <p>Go on with it:</p>
       <div className="command">
         <pre tabIndex={0} aria-label="Command to resume">
           {command}
@@ -40,3 +41,7 @@ export function ResumePanel({ run }: { run: Schemas["RunPage"] }) {
     </section>
   );
 }
+
+/** As a shell takes it. */
+const quoted = (text: string) =>
+  /^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;

@@ -29,11 +29,12 @@ const rank = (metric: string) => {
 
 /** Charts in the order in which a reader wants them; of the given owners only. */
 export function chartsOf(lines: readonly Line[], owners: ReadonlySet<string>): Chart[] {
+  const short = shortNames([...owners]);
   const charts = new Map<string, Line[]>();
   for (const line of lines) {
     const { owner, metric } = splitName(line.name);
     if (owner !== "" && !owners.has(owner)) continue;
-    const named = { ...line, name: owner || metric };
+    const named = { ...line, name: short.get(owner) || metric };
     charts.set(metric, [...(charts.get(metric) ?? []), named]);
   }
   return [...charts]
@@ -41,11 +42,38 @@ export function chartsOf(lines: readonly Line[], owners: ReadonlySet<string>): C
     .toSorted((a, b) => rank(a.metric) - rank(b.metric) || a.metric.localeCompare(b.metric));
 }
 
+/** Differences below this are rounding, e.g. of a mean over tokens. */
+const ALIKE = 1e-3;
+
 /** Whether a chart says nothing but one number, e.g. an L0 that TopK holds at k. */
 export function constant({ lines }: Chart): number | null {
-  const values = new Set(lines.flatMap(({ y }) => y));
-  const only = values.size === 1 ? [...values][0] : null;
-  return only ?? null;
+  let least = Infinity;
+  let largest = -Infinity;
+  for (const { y } of lines)
+    for (const value of y) {
+      if (value === null) continue;
+      if (value < least) least = value;
+      if (value > largest) largest = value;
+    }
+  if (least > largest) return null;
+  const size = Math.max(Math.abs(least), Math.abs(largest));
+  return largest - least <= ALIKE * size ? largest : null;
+}
+
+/** Names without the words at their end that all of them share, e.g. `-4608-topk-32`. */
+export function shortNames(owners: readonly string[]): Map<string, string> {
+  const words = owners.map((owner) => owner.split("-"));
+  const shortest = Math.min(...words.map(({ length }) => length));
+  let shared = 0;
+  while (
+    owners.length > 1 &&
+    shared < shortest - 1 &&
+    words.every((own) => own.at(-1 - shared) === words[0]?.at(-1 - shared))
+  )
+    shared += 1;
+  return new Map(
+    owners.map((owner, i) => [owner, words[i]?.slice(0, -shared || undefined).join("-") ?? owner]),
+  );
 }
 
 /** Points behind those that are there; what is there already does not come twice. */
