@@ -65,7 +65,7 @@ web: $(WEB_STAMP)
 web-check: $(WEB_STAMP)
 	cd web && npm run check && npm test
 	@built=$$(mktemp -d) && trap 'rm -rf "$$built"' EXIT && cd web \
-		&& npm run --silent types -- --output "$$built/schema.d.ts" && npm run --silent build -- --outDir "$$built/static" --emptyOutDir \
+		&& npx --no-install openapi-typescript ../docs/reference/openapi.json --output "$$built/schema.d.ts" && npm run --silent build -- --outDir "$$built/static" --emptyOutDir \
 		&& diff "$$built/schema.d.ts" src/api/schema.d.ts \
 		&& diff --recursive --brief "$$built/static" ../$(WEB_BUNDLE) \
 		&& echo "The committed types and bundle are what the sources give." \

@@ -1,9 +1,15 @@
 /// <reference types="vitest/config" />
 import react from "@vitejs/plugin-react";
-import { defineConfig } from "vite";
+import { defineConfig, loadEnv } from "vite";
+
+/** Where `npm run dev` sends what pages ask, as if it came from the server's own pages. */
+function proxy(mode: string) {
+  const target = loadEnv(mode, ".", "LMSCOPE_").LMSCOPE_API ?? "http://127.0.0.1:8710";
+  return { "/api": { target, changeOrigin: true, headers: { origin: target } } };
+}
 
 // The bundle is committed where the Python package serves it from, so nobody needs Node to use lmscope.
-export default defineConfig({
+export default defineConfig(({ mode }) => ({
   plugins: [react()],
   build: {
     outDir: "../src/lmscope/server/static",
@@ -12,6 +18,6 @@ export default defineConfig({
     modulePreload: { polyfill: false },
     chunkSizeWarningLimit: 400,
   },
-  server: { proxy: { "/api": "http://127.0.0.1:8710" } },
+  server: { proxy: proxy(mode) },
   test: { environment: "jsdom", include: ["src/**/*.test.{ts,tsx}"] },
-});
+}));
