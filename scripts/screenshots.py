@@ -32,8 +32,9 @@ def main() -> int:
     wanted = set(sys.argv[3:])
     target.mkdir(parents=True, exist_ok=True)
     server = subprocess.Popen(
-        [str(Path(sys.executable).parent / "lmscope"), "serve", str(library), "--json"],
+        [str(Path(sys.executable).parent / "lmscope"), "serve", library.name, "--json"],
         stdout=subprocess.PIPE,
+        cwd=library.parent,  # pages then name the folder as a reader would
         text=True,
     )
     assert server.stdout is not None
@@ -66,15 +67,16 @@ def pages(url: str) -> dict[str, Shot]:
         ),
         None,
     )
+    example = text_of(get(url, f"{at}/features/{latent}")["groups"][0]["passages"][0])
     found: dict[str, Shot] = {
         "home": ("/", nothing),
         "run": (f"/runs/{quote(shown['run'])}", nothing),
         "jobs": ("/jobs", nothing),
-        "dictionary": (at, nothing),
-        "map": (at, open_tab("Map")),
-        "features": (at, open_tab("Features")),
+        "dictionary": (f"{at}?order=-detection", nothing),
+        "evaluation": (f"{at}?tab=evaluation", nothing),
+        "map": (f"{at}?tab=map", draw_map),
         "feature": (f"{at}/features/{latent}", nothing),
-        "test-box": (f"{at}/features/{latent}?{urlencode({'text': TEXT})}", test),
+        "test-box": (f"{at}/features/{latent}?{urlencode({'text': example})}", test),
         "steering": (f"{at}/features/{latent}", steer),
         "search": ("/search?q=the", nothing),
         "search-text": (f"/search?{urlencode({'kind': 'text', 'q': TEXT})}", point),
@@ -91,6 +93,11 @@ def exemplary(url: str, at: str) -> int:
     """A feature with a label that the evidence supports well, and not the rarest."""
     rows = get(url, f"{at}/features?known=true&order=-detection&limit=50")["rows"]
     return max(rows, key=lambda row: len(row["label"]) * (row["density"] > 0.001))["latent"]
+
+
+def text_of(passage: dict[str, Any]) -> str:
+    """The text of an example, as one line."""
+    return " ".join("".join(token["text"] for token in passage["tokens"]).split())
 
 
 def take(url: str, shots: dict[str, Shot], target: Path) -> None:
@@ -129,12 +136,8 @@ def nothing(page: Page) -> None:
     """The page as it opens."""
 
 
-def open_tab(name: str) -> Callable[[Page], None]:
-    def choose(page: Page) -> None:
-        page.get_by_role("tab", name=name).first.click()
-        page.wait_for_load_state("networkidle", timeout=180_000)
-
-    return choose
+def draw_map(page: Page) -> None:
+    page.locator("main canvas").first.wait_for(timeout=180_000)
 
 
 def test(page: Page) -> None:
@@ -152,7 +155,7 @@ def steer(page: Page) -> None:
 
 def point(page: Page) -> None:
     """Shade the text by one of the latents."""
-    page.locator(".firing button.trace").nth(2).click()
+    page.locator(".firing button.trace").first.click()
 
 
 def get(url: str, path: str) -> Any:

@@ -55,9 +55,8 @@ export function ComparisonView({ a, b, comparison }: Props) {
 /** Tells apart two that read the same site with the same width. */
 function from({ id, run }: Schemas["DictionaryLine"]) {
   return (
-    <span className="muted">
+    <span className="muted mono" title={run ? `trained in ${run}` : undefined}>
       {id.split(".").at(-1)}
-      {run && <>, {run}</>}
     </span>
   );
 }
