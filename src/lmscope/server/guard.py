@@ -204,7 +204,7 @@ class Guard:
         """Let the application answer, but neither for ever nor beyond the server's stop."""
         path = scope["path"]
         is_stream = path.startswith("/api/") and path.endswith("/stream")
-        slow = path.startswith(_ASKS_THE_MODEL) or path.startswith("/api/compare")
+        slow = path.startswith((_ASKS_THE_MODEL, "/api/compare")) or path.endswith("/map")
         limit = self._settings.live_timeout_s if slow else self._settings.timeout_s
         if is_stream and self._stop.is_said:
             raise _stopping()
