@@ -40,10 +40,7 @@ export function FeatureTitle({ page, showMissed }: Props) {
       )}
       {source && said.tone === "unknown" && source.label && (
         <p className="guess">
-          The explainer’s guess:{" "}
-          <q>
-            <bdi>{source.label}</bdi>
-          </q>
+          The explainer’s guess: <bdi>{source.label}</bdi>
         </p>
       )}
       <p className={`verdict ${said.tone}`}>

@@ -70,10 +70,12 @@ export function FeatureView({ page, latent, stale }: Props) {
           )}
           <div ref={passages} className="feature-passages">
             {page.groups.length === 0 ? (
-              <Empty>
-                It never fires on the text of this atlas: it is dead, so there is nothing to read.
-                On other text it may; the test box tells.
-              </Empty>
+              <section className="panel">
+                <Empty>
+                  It never fires on the text of this atlas: it is dead, so there is nothing to read.
+                  On other text it may; the test box tells.
+                </Empty>
+              </section>
             ) : (
               <PassagePanel page={page} section={section} onSection={setSection} />
             )}

@@ -8,6 +8,8 @@ interface Props {
   threshold: number | null;
 }
 
+/** Nothing reads as minus zero. */
+const two = (x: number | null) => fixed(x !== null && Math.abs(x) < 0.005 ? 0 : x, 2);
 const percent = (x: number) => `${(100 * Math.min(1, Math.max(0, x))).toFixed(1)}%`;
 
 /** One score with its interval on a line from 0 to 1, beside what a label that says nothing gets. */
@@ -55,9 +57,9 @@ export function ScoreStrip({ score, threshold }: Props) {
         )}
       </span>
       <span className="score-value">
-        <strong>{fixed(value, 2)}</strong>{" "}
+        <strong>{two(value)}</strong>{" "}
         <span className="muted" title="95 % interval">
-          {range ? `${fixed(range.low, 2)} – ${fixed(range.high, 2)}` : ""}
+          {range ? `${two(range.low)} – ${two(range.high)}` : ""}
         </span>
       </span>
       <span className="score-chance muted">

@@ -38,6 +38,7 @@ export function TryPanel({ page, tab, onTab, box, text: given }: Props) {
     );
   return (
     <section className="panel try" aria-label="Try the feature">
+      <h2 className="off-screen">Try the feature</h2>
       <Tabs
         label="Try the feature"
         selected={tab}
