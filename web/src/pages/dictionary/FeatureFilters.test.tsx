@@ -28,6 +28,17 @@ it("shows what the address says when it changes under what was typed", () => {
   expect(screen.getByLabelText<HTMLInputElement>("Label").value).toBe("sea");
 });
 
+it("forgets what was typed once it has arrived, so that it can be cleared", () => {
+  const changed = vi.fn();
+  const { rerender } = render(<FeatureFilters list={list()} onChange={changed} />);
+  fireEvent.change(screen.getByLabelText("Label"), { target: { value: "river" } });
+  rerender(<FeatureFilters list={list("label=river")} onChange={changed} />);
+  rerender(<FeatureFilters list={list()} onChange={changed} />);
+  act(() => vi.advanceTimersByTime(300));
+  expect(screen.getByLabelText<HTMLInputElement>("Label").value).toBe("");
+  expect(changed).not.toHaveBeenCalled();
+});
+
 it("clears everything at once, and can only where something is filled in", () => {
   const changed = vi.fn();
   const { rerender } = render(<FeatureFilters list={list()} onChange={changed} />);

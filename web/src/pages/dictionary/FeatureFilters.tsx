@@ -90,8 +90,9 @@ function TextFilter({ name, value, onChange }: FilterProps) {
   useEffect(() => {
     latest.current = onChange;
   });
-  // What the address says wins as soon as it differs from what it said when typing began.
-  const shown = typed && typed.over === value ? typed.text : value;
+  // What was typed is over as soon as the address changes: it has arrived, or something else has.
+  if (typed && typed.over !== value) setTyped(null);
+  const shown = typed?.over === value ? typed.text : value;
   const waits = shown !== value;
   useEffect(() => {
     if (!waits) return;

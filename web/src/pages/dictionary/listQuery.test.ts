@@ -43,6 +43,8 @@ describe("written", () => {
     const next = written(new URLSearchParams("tab=features&label=a"), { label: "", known: "true" });
     expect(next.toString()).toBe("tab=features&known=true");
     expect(filtersIn(read(next))).toBe(1);
+    const near = written(new URLSearchParams("order=-max"), { near: "3" });
+    expect(near.toString()).toBe("near=3");
   });
 });
 

@@ -60,9 +60,10 @@ export function read(params: URLSearchParams, hasLabels = false): ListQuery {
   };
 }
 
-/** Into the address, beside what else stands there. */
+/** Into the address, beside what else stands there; who asks for neighbours wants the nearest first. */
 export function written(params: URLSearchParams, changes: Partial<ListQuery>): URLSearchParams {
   const next = new URLSearchParams(params);
+  if (changes.near) next.delete("order");
   for (const [name, value] of Object.entries(changes))
     if (value === "") next.delete(name);
     else next.set(name, value);

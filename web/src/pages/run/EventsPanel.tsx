@@ -39,7 +39,7 @@ export function EventsPanel({ events, fresh }: { events: Event[]; fresh: Event[]
                 {date(event.time).slice(-5)}
               </time>
               <strong>{event.event}</strong>
-              <span className="event-fields">{describe(event.fields)}</span>
+              <span className="event-fields">{describe(event.fields, event.event)}</span>
             </li>
           ))}
         </ol>
@@ -51,9 +51,11 @@ export function EventsPanel({ events, fresh }: { events: Event[]; fresh: Event[]
 const LONGEST = 240;
 
 /** Figures as people read them; their intervals stand among the results. */
-function describe(fields: Record<string, unknown>): string {
+function describe(fields: Record<string, unknown>, event = ""): string {
   const parts = Object.entries(fields).flatMap(([name, value]) =>
-    value === null || name.endsWith("_interval") ? [] : [`${name} ${say(value)}`],
+    value === null || name.endsWith("_interval")
+      ? []
+      : [name === event || name === "name" ? say(value) : `${name} ${say(value)}`],
   );
   return parts.join(" · ");
 }

@@ -21,7 +21,9 @@ export function RunHead({ run, status, elapsed, actions }: Props) {
         </h1>
         <p className="facts-line">
           <StatusChip status={status} />
-          <span>took {seconds(elapsed)}</span>
+          <span>
+            {status === "running" ? "running for" : "took"} {seconds(elapsed)}
+          </span>
           <span>began {date(run.started ?? run.created)}</span>
           {run.ended && <span>ended {date(run.ended)}</span>}
           {run.n_resumed > 0 && (

@@ -17,6 +17,9 @@ import { RunProgress } from "./RunProgress";
 import { useLiveRun } from "./useLiveRun";
 import "./RunPage.css";
 
+/** Jobs that write metrics by step. */
+const TRAINS = ["train", "demo"];
+
 /** One run: what was asked, where it stands, its curves while it runs, and what it found. */
 export default function RunPage({ id }: { id: string }) {
   const {
@@ -52,12 +55,14 @@ export default function RunPage({ id }: { id: string }) {
           <DictionaryTable lines={run.dictionaries} caption="Dictionaries of this run" />
         </Panel>
       )}
-      <CurvesPanel
-        lines={live.lines}
-        loading={live.loading}
-        failed={live.failed}
-        running={status === "running"}
-      />
+      {(live.lines.length > 0 || live.failed || TRAINS.includes(run.job)) && (
+        <CurvesPanel
+          lines={live.lines}
+          loading={live.loading}
+          failed={live.failed}
+          running={status === "running"}
+        />
+      )}
       <ResultsPanel results={run.results} />
       <div className="run-columns">
         <RecipePanel recipe={run.recipe} />
