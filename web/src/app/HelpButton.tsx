@@ -70,7 +70,7 @@ function KeyGroup({ title, lines }: { title: string; lines: Lines }) {
                 <kbd key={key}>{key}</kbd>
               ))}
             </dt>
-            <dd>{does}</dd>
+            <dd>{does.charAt(0).toUpperCase() + does.slice(1)}</dd>
           </div>
         ))}
       </dl>

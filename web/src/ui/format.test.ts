@@ -5,6 +5,7 @@ import {
   count,
   date,
   fixed,
+  fixedShare,
   interval,
   NONE,
   number,
@@ -46,6 +47,10 @@ test("shares are percent with two or three digits that count", () => {
   expect(share(1)).toBe("100 %");
   expect(share(0)).toBe("0 %");
   expect(share(0.0000021)).toBe("0.00021 %");
+});
+
+test("shares in columns keep their decimals", () => {
+  expect([0.4464, 0.00022, 0].map((x) => fixedShare(x))).toEqual(["44.64 %", "0.02 %", "0.00 %"]);
 });
 
 test("counts set thousands apart, short ones take a letter", () => {

@@ -49,6 +49,11 @@ export function share(x: Maybe): string {
   return `${minus(String(Number(percent.toFixed(decimals))))} %`;
 }
 
+/** A fraction in percent with a fixed number of decimals, for columns. */
+export function fixedShare(x: Maybe, decimals = 2): string {
+  return known(x) ? `${fixed(x * 100, decimals)} %` : NONE;
+}
+
 /** A whole number with thousands set apart. */
 export function count(n: Maybe): string {
   return known(n) ? minus(new Intl.NumberFormat("en").format(Math.round(n))) : NONE;

@@ -38,7 +38,7 @@ export function DictionaryPanel({ dictionaries }: { dictionaries: Schemas["Dicti
         <p className="muted">None of the {dictionaries.length} dictionaries fits.</p>
       ) : (
         <Table
-          caption="Dictionaries"
+          caption="All dictionaries"
           columns={columns}
           rows={shown}
           rowKey={({ id }) => id}

@@ -61,7 +61,7 @@ export default function HomePage() {
       {problems.length > 0 && <ProblemPanel problems={problems} />}
       {isEmpty && <Welcome folders={folders} />}
       {(models.length > 0 || suites.length > 0) && (
-        <div className="columns">
+        <div className="columns home-pair">
           {models.length > 0 && <ModelPanel models={models} />}
           {suites.length > 0 && <SuitePanel suites={suites} />}
         </div>

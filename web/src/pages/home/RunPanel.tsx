@@ -15,7 +15,7 @@ export function RunPanel({ runs }: { runs: Schemas["RunLine"][] }) {
       info="A run is one job with its recipe, machine, measurements and results in one folder. Interrupted ones go on with --resume, to the same result."
     >
       <Table
-        caption="Runs"
+        caption="All runs"
         columns={COLUMNS}
         rows={all ? runs : runs.slice(0, AT_FIRST)}
         rowKey={({ id }) => id}

@@ -1,20 +1,26 @@
+import type { ReactNode } from "react";
 import { CopyButton } from "../../ui/CopyButton";
 import { Panel } from "../../ui/Panel";
 
-const FIRST_STEPS = [
+const FIRST_STEPS: { command: string; does: ReactNode }[] = [
   {
     command: "lmscope demo",
     does: "Trains a dictionary on a small model, measures it and labels its latents: about a quarter of an hour on two processors.",
   },
   {
     command: "lmscope train --model gpt2 --site 'mlp_out@6' --latents 6144 --k 32 --tokens 10M",
-    does: "Trains a dictionary at a place of your choice; `--dry-run` first says how long it takes and how much memory.",
+    does: (
+      <>
+        Trains a dictionary at a place of your choice; with <code>--dry-run</code> it first says how
+        long it takes and how much memory.
+      </>
+    ),
   },
   {
     command: "lmscope atlas build last && lmscope explain last",
     does: "Finds the text on which each latent of your last run fires, and writes labels with scores.",
   },
-] as const;
+];
 
 /** What to do where nothing lies under the served folders yet. */
 export function Welcome({ folders }: { folders: string[] }) {

@@ -1,7 +1,7 @@
 import { Link } from "wouter";
 import type { Schemas } from "../../api/client";
 import { DictionaryName } from "../../ui/DictionaryName";
-import { count, fixed, number, share } from "../../ui/format";
+import { count, fixed, fixedShare, number } from "../../ui/format";
 import { Status } from "../../ui/Status";
 import type { Column } from "../../ui/Table";
 
@@ -70,7 +70,7 @@ export const COLUMNS: Column<Schemas["DictionaryLine"]>[] = [
     title: "Dead",
     info: "Share of its latents that never fired on the held-out text",
     numeric: true,
-    cell: (line) => share(line.dead_fraction),
+    cell: (line) => fixedShare(line.dead_fraction),
     value: (line) => line.dead_fraction ?? null,
   },
   {
