@@ -180,3 +180,13 @@ sys.exit("torch" in sys.modules)
         [sys.executable, "-c", program], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr or "torch was imported"
+
+
+def test_a_browser_with_the_token_in_its_first_address_reads_and_writes_from_then_on(own_library):
+    note = f"/api/dictionaries/{own_library.narrow}/features/1/note"
+    with served(own_library.root, token="t" * 20) as client:
+        assert client.get("/api/home").status_code == 401
+        first = client.get(f"/search?q=a&token={'t' * 20}", headers={"Accept": "text/html"})
+        assert (first.status_code, str(first.url)) == (200, f"{BASE}/search?q=a")
+        assert client.get("/api/home").status_code == 200
+        assert client.put(note, json={"text": "seen"}).status_code == 200

@@ -338,6 +338,21 @@ def test_a_token_in_the_address_becomes_a_cookie_and_leaves_the_address():
     assert ask(headers=shown, token="s" * 20).status == 401
 
 
+def test_a_link_on_another_site_with_the_token_opens_a_page_that_goes_on_with_the_cookie():
+    link = {
+        "sec-fetch-site": "cross-site",
+        "sec-fetch-mode": "navigate",
+        "sec-fetch-dest": "document",
+    }
+    raw, query = b'/x"><script>', f'token={READ}&a="><script>'.encode()
+    answer = ask(raw, headers=link, query=query, token=READ)
+    assert answer.status == 200
+    assert "set-cookie" in answer.headers
+    assert b'url=/x%22%3E%3Cscript%3E?a=%22%3E%3Cscript%3E"' in answer.body
+    assert READ.encode() not in answer.body
+    assert b"<script" not in answer.body
+
+
 @pytest.mark.parametrize("token", ["", WRITE, "x"])
 def test_a_wrong_token_in_the_address_makes_no_cookie(token):
     answer = ask(query=f"token={token}".encode(), token=READ)

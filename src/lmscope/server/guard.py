@@ -4,12 +4,13 @@ import asyncio
 import logging
 import re
 from collections.abc import Awaitable, Callable
+from html import escape
 from typing import Final
-from urllib.parse import parse_qsl, urlencode, urlsplit
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 import orjson
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.responses import PlainTextResponse, RedirectResponse, Response
+from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lmscope.core.errors import LmscopeError
@@ -150,9 +151,8 @@ class Guard:
     def _check_token(self, scope: Scope, headers: Headers) -> Response | None:
         if scope["method"] in ("GET", "HEAD"):
             query = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
-            shown = [value for key, value in query if key == "token"]
-            if shown:
-                return self._exchange(scope["path"], query, shown[0])
+            if any(key == "token" for key, _ in query):
+                return self._exchange(scope["path"], query, headers)
         access = self._tokens.access(headers.get("authorization"), headers.get("cookie"))
         if access is Access.NOTHING:
             if "text/html" in headers.get("accept", ""):
@@ -169,14 +169,19 @@ class Guard:
             raise _Refused(403, "forbidden", "Writing needs the write token of this server.")
         return None
 
-    def _exchange(self, path: str, query: list[tuple[str, str]], shown: str) -> Response:
+    def _exchange(self, path: str, query: list[tuple[str, str]], asked: Headers) -> Response:
         """A right token in the address becomes a cookie, and the address forgets it."""
+        shown = next(value for key, value in query if key == "token")
         if self._tokens.of_token(shown) is Access.NOTHING:
             raise _unauthorised()
         rest = urlencode([(key, value) for key, value in query if key != "token"])
-        address = f"{path}?{rest}" if rest else path
+        address = quote(path) + (f"?{rest}" if rest else "")
         headers = {"Set-Cookie": self._tokens.cookie(shown), "Cache-Control": "no-store"}
-        return RedirectResponse(address, status_code=303, headers=headers)
+        if asked.get("sec-fetch-site", "none") in ("none", "same-origin"):
+            return RedirectResponse(address, status_code=303, headers=headers)
+        # After a link on another site a redirect would not carry a strict cookie; a page of our own does.
+        page = f'<!doctype html><meta http-equiv="refresh" content="0; url={escape(address)}">'
+        return HTMLResponse(page, headers=headers)
 
     async def _body(self, scope: Scope, receive: Receive) -> bytes:
         headers, limit = Headers(scope=scope), self._settings.max_body_bytes
