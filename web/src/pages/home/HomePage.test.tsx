@@ -59,7 +59,7 @@ test("where nothing lies yet, it says which commands make something", async () =
 test("what cannot be shown stands first, and the rest is shown", async () => {
   const problems = [1, 2, 3, 4, 5].map((n) => ({ where: `run${n}`, message: "It is damaged." }));
   show({ problems, dictionaries: [LINE] });
-  const part = within(await screen.findByRole("region", { name: "5 things cannot be shown" }));
+  const part = within(await screen.findByRole("region", { name: "Problems" }));
   expect(part.getAllByRole("listitem").length).toBeGreaterThanOrEqual(3);
   expect(part.getByText("2 more")).toBeTruthy();
   expect(screen.getByRole("link", { name: /resid_post@3/ }).getAttribute("href")).toBe(

@@ -1,9 +1,9 @@
 import { useQuery } from "@tanstack/react-query";
 import { client, data, type Schemas } from "../../api/client";
 import { Failed, Loading } from "../../ui/states";
+import { ProblemList } from "../run/ProblemList";
 import { DictionaryPanel } from "./DictionaryPanel";
 import { ModelPanel } from "./ModelPanel";
-import { ProblemPanel } from "./ProblemPanel";
 import { RunPanel } from "./RunPanel";
 import { SuitePanel } from "./SuitePanel";
 import { Welcome } from "./Welcome";
@@ -58,7 +58,7 @@ export default function HomePage() {
         </p>
       </header>
       {home.error && <Failed error={home.error} retry={() => void home.refetch()} />}
-      {problems.length > 0 && <ProblemPanel problems={problems} />}
+      <ProblemList problems={problems} />
       {isEmpty && <Welcome folders={folders} />}
       {(models.length > 0 || suites.length > 0) && (
         <div className="columns home-pair">

@@ -1,31 +1,41 @@
-import { useState } from "react";
+import { useEffect, useState } from "react";
 import type { Schemas } from "../../api/client";
-import { useStream } from "../../api/useStream";
-import { Progress } from "../../ui/Progress";
-import { Status } from "../../ui/Status";
+import { count, seconds } from "../../ui/format";
+import { follow } from "../run/follow";
+import { phaseName } from "../run/phases";
+import { ProgressBar } from "../run/ProgressBar";
+import { StatusChip } from "../run/StatusChip";
 
 type Update = Schemas["LiveUpdate"];
 
-/** How far a running run is, as it says itself. */
-export function RunProgress({ run }: { run: string }) {
-  const [last, setLast] = useState<Update | null>(null);
-  useStream(`/api/runs/${encodeURIComponent(run)}/stream`, {
-    update: (update) => setLast(update as Update),
-  });
-  const phase = last?.phase ?? "running";
+/** How far a running run is, as its stream says. */
+export function RunProgress({ run, name }: { run: string; name: string }) {
+  const [update, setUpdate] = useState<Update | null>(null);
+  useEffect(
+    () =>
+      follow({
+        // No metric has this name: curves are not wanted here.
+        address: () => `/api/runs/${encodeURIComponent(run)}/stream?names=none`,
+        event: "update",
+        onData: (text) => setUpdate(JSON.parse(text) as Update),
+        onConnection: () => {},
+      }),
+    [run],
+  );
+  const done = update?.done ?? null;
+  const total = update?.total ?? null;
   return (
-    <div className="run-progress">
-      <Status status={last?.status ?? "running"} title={phase} />
-      {typeof last?.done === "number" && (
-        <Progress
-          name={phase}
-          done={last.done}
-          total={last.total}
-          rate={last.rate}
-          left_s={last.left_s}
-          unit={phase}
-        />
+    <div className="run-line">
+      <StatusChip status={update?.status ?? "running"} />
+      {update?.phase && (
+        <p>
+          {phaseName(update.phase)}
+          {done !== null && ` · ${count(done)}`}
+          {total !== null && ` of ${count(total)}`}
+          {typeof update.left_s === "number" && ` · about ${seconds(update.left_s)} left`}
+        </p>
       )}
+      {total !== null && <ProgressBar done={done} total={total} label={`Progress of ${name}`} />}
     </div>
   );
 }

@@ -1,7 +1,7 @@
 import { Link } from "wouter";
 import type { Schemas } from "../../api/client";
 import { Panel } from "../../ui/Panel";
-import { Status } from "../../ui/Status";
+import { StatusChip } from "../run/StatusChip";
 import { counted } from "./words";
 
 /** Runs that trained several dictionaries; each opens its grid. */
@@ -16,7 +16,7 @@ export function SuitePanel({ suites }: { suites: Schemas["SuiteLine"][] }) {
           <li key={run}>
             <Link href={`/suites/${encodeURIComponent(run)}`} className="card">
               <span className="card-top">
-                <strong>{name}</strong> <Status status={status} />
+                <strong>{name}</strong> <StatusChip status={status} />
               </span>
               <span>
                 {counted(n_dictionaries, "dictionary", "dictionaries")} · {n_measured} measured

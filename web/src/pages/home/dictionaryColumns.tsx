@@ -2,7 +2,6 @@ import { Link } from "wouter";
 import type { Schemas } from "../../api/client";
 import { DictionaryName } from "../../ui/DictionaryName";
 import { count, fixed, fixedShare, number } from "../../ui/format";
-import { Status } from "../../ui/Status";
 import type { Column } from "../../ui/Table";
 
 /** A run's folder without its date and hash: `20261123-103401-demo-145f7b01` is `demo`. */
@@ -91,7 +90,8 @@ export const COLUMNS: Column<Schemas["DictionaryLine"]>[] = [
   {
     id: "status",
     title: "Status",
-    cell: (line) => <Status status={line.status} />,
+    info: "Trained; measured on held-out text; or its atlas only, where its weights are not here",
+    cell: (line) => <span className="muted">{line.status}</span>,
     value: (line) => line.status,
   },
 ];

@@ -1,8 +1,8 @@
 import { Link } from "wouter";
 import type { Schemas } from "../../api/client";
 import { date, NONE, seconds } from "../../ui/format";
-import { Status } from "../../ui/Status";
 import type { Column } from "../../ui/Table";
+import { StatusChip } from "../run/StatusChip";
 import { RunProgress } from "./RunProgress";
 
 /** The columns of the list of runs. */
@@ -23,10 +23,10 @@ export const COLUMNS: Column<Schemas["RunLine"]>[] = [
     title: "Status",
     cell: (run) =>
       run.status === "running" ? (
-        <RunProgress run={run.id} />
+        <RunProgress run={run.id} name={run.name || run.id} />
       ) : (
         <>
-          <Status status={run.status} />
+          <StatusChip status={run.status} />
           {run.error && <span className="run-error">{run.error}</span>}
         </>
       ),

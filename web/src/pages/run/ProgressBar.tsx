@@ -1,3 +1,5 @@
+import "./ProgressBar.css";
+
 interface Props {
   done: number | null;
   total: number | null;
