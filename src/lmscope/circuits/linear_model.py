@@ -43,6 +43,7 @@ def run_linear(
     embed: Float[Tensor, "pos model"] | None = None,
     pos_embed: Float[Tensor, "pos model"] | None = None,
     errors: float = 1.0,
+    added: Mapping[Site, Float[Tensor, "pos model"]] | None = None,
 ) -> LinearRun:
     """Run the frozen model; active features answer to what changes below them, the others stay silent.
 
@@ -54,8 +55,9 @@ def run_linear(
         embed: What token embeddings write instead.
         pos_embed: What position embeddings write instead.
         errors: What errors are multiplied with; 0 takes them away.
+        added: What is written to sites besides, such as by latents that did not fire.
     """
-    changed = changes or {}
+    changed, more = changes or {}, added or {}
     x = frozen.embed if embed is None else embed
     where = frozen.pos_embed if pos_embed is None else pos_embed
     if where is not None:
@@ -65,7 +67,7 @@ def run_linear(
         written = torch.zeros_like(x)
         for branch in stage:
             out = _write(branch, x, changed.get(branch.site), activations, errors)
-            written = written + out
+            written = written + out + more.get(branch.site, 0.0)
         x = written if stage[0].is_stream else x + written
         streams.append(x)
     return LinearRun(tuple(streams), activations)
