@@ -1,15 +1,17 @@
 """Bench: a dictionary on its model, ready for questions."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from lmscope.activations.stream import ActivationStream
 from lmscope.core.errors import ArtifactError, did_you_mean
 from lmscope.core.protocols import Listener
+from lmscope.core.site import Site
 from lmscope.dictionaries.config import DictionaryConfig
 from lmscope.dictionaries.dictionary import Dictionary
 from lmscope.dictionaries.health import check_fits
@@ -123,24 +125,25 @@ def open_bench(
     dictionary = dictionary.to(model.device)
     check_fits(model, dictionary)
     if exclusion is None:
-        exclusion = measured_exclusion(subject, model, dictionary, listener, calibration_tokens)
+        sites = (subject.config.read_site, subject.config.write_site)
+        exclusion = measured_exclusion(subject.task, model, sites, listener, calibration_tokens)
     return Bench(subject, model, dictionary, exclusion)
 
 
 @torch.no_grad()
 def measured_exclusion(
-    subject: Subject,
+    task: EvaluationTask,
     model: LanguageModel,
-    dictionary: Dictionary,
+    sites: Iterable[Site],
     listener: Listener,
     n_tokens: int = CALIBRATION_TOKENS,
 ) -> Exclusion:
     """The one mask with median norms of the training side, from fewer tokens than a training takes.
 
     Args:
-        subject: Whose training text is read.
+        task: Whose training text is read.
         model: Reads it.
-        dictionary: At whose sites norms are measured.
+        sites: Where norms are measured, all from one reading.
         listener: Hears of the phase.
         n_tokens: 0: the text is not read, and no outlier is told.
 
@@ -150,10 +153,11 @@ def measured_exclusion(
     if not n_tokens:
         return Exclusion()
     listener.on_event("phase", {"phase": "calibrate"})
-    task = subject.task
     text = open_text(task.text, model, seed=task.seed, held_out_tokens=0)
     options = task.stream.model_copy(update={"calibration_tokens": n_tokens, "store": "none"})
-    stream = replace(task, stream=options).open_stream(model, text, {"": dictionary})
+    stream = ActivationStream(
+        model, text.train, sorted(set(sites)), options=options, seed=task.seed
+    )
     try:
         return Exclusion({site: one.median_norm for site, one in stream.calibration.items()})
     finally:

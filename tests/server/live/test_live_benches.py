@@ -82,3 +82,16 @@ def test_a_defect_is_told_and_the_process_goes_on(caplog):
     assert said[-1] == {"defect": 7, "message": "KeyError: 'text'"}
     assert "A request failed" in caplog.text
     assert said[-2]["state"] == "ready"
+
+
+def test_norms_of_several_dictionaries_of_one_run_are_measured_in_one_reading(
+    small_library, wanted
+):
+    said = []
+    benches = Benches(said.append)
+    asked = [wanted(one, median_norms=None) for one in (small_library.narrow, small_library.wide)]
+    found = [(one, benches.find(one)) for one in asked]
+    benches.measure(found)
+    first, second = (benches.open(*one).exclusion for one in found)
+    assert first is second
+    assert sum("Measuring" in (report.message or "") for report in said) == 1

@@ -96,6 +96,7 @@ class Probing:
         self._benches.report("busy", "Reading the text")
         reading = read_text(model, self._text, {one.config.read_site for _, one in readable})
         self._check_size(len(reading.tokens))
+        self._benches.measure(readable)
         for wanted, subject in readable:
             try:
                 self._probe_one(wanted, subject, reading)

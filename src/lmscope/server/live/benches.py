@@ -2,7 +2,7 @@
 
 import gc
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -66,6 +66,31 @@ class Benches:
             self._choice = choice
         return self._model
 
+    def measure(self, found: Sequence[tuple[Wanted, Subject]]) -> None:
+        """Measure the median norms that no atlas knows, those of one training run in one reading.
+
+        Args:
+            found: Dictionaries of one model.
+
+        Raises:
+            LmscopeError: The model or the text cannot be read.
+        """
+        unknown = [
+            (wanted, subject)
+            for wanted, subject in found
+            if not wanted.median_norms and wanted.digest not in self._exclusions
+        ]
+        runs: dict[str, list[tuple[Wanted, Subject]]] = {}
+        for wanted, subject in unknown:
+            runs.setdefault(wanted.run or wanted.folder, []).append((wanted, subject))
+        for group in runs.values():
+            task = group[0][1].task
+            configs = [subject.config for _, subject in group]
+            sites = [site for one in configs for site in (one.read_site, one.write_site)]
+            exclusion = measured_exclusion(task, self.model(task.model), sites, self)
+            for wanted, _ in group:
+                self._exclusions[wanted.digest] = exclusion
+
     def open(self, wanted: Wanted, subject: Subject) -> Bench:
         """A dictionary on its model.
 
@@ -74,7 +99,7 @@ class Benches:
         """
         model = self.model(subject.task.model)
         dictionary = self._dictionary(wanted, model)
-        return Bench(subject, model, dictionary, self._exclusion(wanted, subject, dictionary))
+        return Bench(subject, model, dictionary, self._exclusion(wanted, subject))
 
     def report(self, stage: str, message: str | None = None) -> None:
         """Tell where the process stands."""
@@ -111,14 +136,11 @@ class Benches:
             self._dictionaries.popitem(last=False)
         return dictionary
 
-    def _exclusion(self, wanted: Wanted, subject: Subject, dictionary: Dictionary) -> Exclusion:
+    def _exclusion(self, wanted: Wanted, subject: Subject) -> Exclusion:
         if wanted.median_norms:
             norms = wanted.median_norms
             return Exclusion({Site.parse(site): norm for site, norm in norms.items()})
-        if wanted.digest not in self._exclusions:
-            model = self.model(subject.task.model)
-            found = measured_exclusion(subject, model, dictionary, self)
-            self._exclusions[wanted.digest] = found
+        self.measure([(wanted, subject)])
         return self._exclusions[wanted.digest]
 
     def _n_bytes(self) -> int:
