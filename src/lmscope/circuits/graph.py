@@ -31,7 +31,7 @@ class GraphNode(Config):
     attribution: float
     """What it adds to the target, in the target's units; of the target its value."""
     site: str | None = None
-    """What it writes to; absent for tokens, positions, biases and the target."""
+    """What it writes to; of the target where it is read. Absent for logits, tokens, positions and biases."""
     layer: int | None = None
     position: int | None = None
     latent: int | None = None
@@ -39,6 +39,8 @@ class GraphNode(Config):
     """Of a feature, in its dictionary's units."""
     token: int | None = None
     """Vocabulary id, of a token and of a logit."""
+    against: int | None = None
+    """Of the logit that is taken away from the target's."""
 
 
 class GraphDictionary(Config):

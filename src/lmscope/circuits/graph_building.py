@@ -78,7 +78,19 @@ class _Building:
     def __init__(self, found: Attribution, edges: FlowEdges, least: float) -> None:
         self.found, self.edges, self.least = found, edges, least
         start = found.start
-        self.nodes = [GraphNode(id=TARGET, kind="target", attribution=start.value)]
+        self.nodes = [
+            GraphNode(
+                id=TARGET,
+                kind="target",
+                attribution=start.value,
+                site=None if start.site is None else str(start.site),
+                layer=None if start.site is None else start.site.layer,
+                position=start.position,
+                latent=start.latent,
+                token=start.token,
+                against=start.against,
+            )
+        ]
         self.sources: list[Tensor] = []
         self.goals: list[Tensor] = []
         self.flows: list[Tensor] = []

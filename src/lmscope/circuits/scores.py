@@ -204,7 +204,8 @@ class ScoreTarget:
             biases.add(BiasKey(self.layer, f"b_{side[0].upper()}"), (one.constant() @ held))
         value = float(values["query"] @ values["key"] * weights.scale)
         name = f"score of head {self.layer}.{self.head}, {i} to {j} ({self.side})"
-        return Start(name, value, stage, read, biases)
+        site = Site("scores", self.layer)
+        return Start(name, value, stage, read, biases, position=i, site=site)
 
 
 def projection(

@@ -23,6 +23,11 @@ class Start:
         stage: Stages below the stream that is read.
         read: What reads it, at each position.
         biases: What constants above it add.
+        position: Where it stands; of a score, of its query.
+        token: Vocabulary id of a logit.
+        against: Of the logit that is taken away from it.
+        site: What the dictionary of a feature writes, or where a direction or score is read.
+        latent: Of a feature.
     """
 
     name: str
@@ -30,6 +35,11 @@ class Start:
     stage: int
     read: Float[Tensor, "1 pos model"]
     biases: Biases
+    position: int | None = None
+    token: int | None = None
+    against: int | None = None
+    site: Site | None = None
+    latent: int | None = None
 
 
 @runtime_checkable
@@ -90,7 +100,16 @@ class LogitTarget:
         name = f"logit {self.token} @{place}"
         if self.against is not None:
             name += f" - logit {self.against}"
-        return Start(name, value, len(frozen.stages), below, biases)
+        return Start(
+            name,
+            value,
+            len(frozen.stages),
+            below,
+            biases,
+            position=place,
+            token=self.token,
+            against=self.against,
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,10 +137,18 @@ class DirectionTarget:
         if self.site.part == "final":
             value = float(frozen.norm(frozen.streams[-1])[place] @ read[0, place])
             below = frozen.norm.back(read, biases)
-            return Start(self.name, value, len(frozen.stages), below, biases)
+            return Start(
+                self.name,
+                value,
+                len(frozen.stages),
+                below,
+                biases,
+                position=place,
+                site=self.site,
+            )
         stage = _stage_of_stream(frozen, self.site)
         value = float(frozen.streams[stage][place] @ read[0, place])
-        return Start(self.name, value, stage, read, biases)
+        return Start(self.name, value, stage, read, biases, position=place, site=self.site)
 
 
 @dataclass(frozen=True)
@@ -158,7 +185,17 @@ class FeatureTarget:
         biases.add(BiasKey(self.site.layer or 0, f"b_enc {self.site.part}"), constant[None])
         value = float(branch.read_value(frozen.streams[stage])[place] @ row + constant)
         name = f"{self.site}/{self.latent} @{place}"
-        return Start(name, value, stage, branch.back_read(read, biases), biases)
+        below = branch.back_read(read, biases)
+        return Start(
+            name,
+            value,
+            stage,
+            below,
+            biases,
+            position=place,
+            site=self.site,
+            latent=self.latent,
+        )
 
 
 def position_of(frozen: Frozen, position: int) -> int:
