@@ -1,3 +1,4 @@
+import { useQueryClient } from "@tanstack/react-query";
 import { useEffect, useState } from "react";
 import type { Schemas } from "../../api/client";
 import { count, seconds } from "../../ui/format";
@@ -10,6 +11,7 @@ type Update = Schemas["LiveUpdate"];
 
 /** How far a running run is, as its stream says. */
 export function RunProgress({ run, name }: { run: string; name: string }) {
+  const queries = useQueryClient();
   const [update, setUpdate] = useState<Update | null>(null);
   useEffect(
     () =>
@@ -18,9 +20,11 @@ export function RunProgress({ run, name }: { run: string; name: string }) {
         address: () => `/api/runs/${encodeURIComponent(run)}/stream?names=none`,
         event: "update",
         onData: (text) => setUpdate(JSON.parse(text) as Update),
-        onConnection: () => {},
+        onConnection: (connection) => {
+          if (connection === "ended") void queries.invalidateQueries({ queryKey: ["home"] });
+        },
       }),
-    [run],
+    [run, queries],
   );
   const done = update?.done ?? null;
   const total = update?.total ?? null;
