@@ -3,6 +3,7 @@
 import json
 import shutil
 import sqlite3
+import threading
 from contextlib import closing
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from lmscope.dictionaries import storage
 from lmscope.jobs import reports, suite
 from lmscope.runs.recipe import Recipe
 from lmscope.runs.run import Run
-from lmscope.server.failures import NotFound
+from lmscope.server.failures import Busy, NotFound
 from lmscope.server.library import scan
 from lmscope.server.library.library import Library
 
@@ -309,3 +310,38 @@ def test_an_evaluation_of_another_run_belongs_to_no_dictionary_here(own, own_lib
     evaluation(own_library.root, "again", "/elsewhere/another-run", health)
     own.refresh()
     assert len(own.dictionary(own_library.narrow).reports) == 1
+
+
+def test_readers_never_fail_while_an_atlas_is_replaced(own, own_library, hostile_run, tmp_path):
+    name, target = own.dictionary(own_library.hostile_id).name, own_library.hostile
+    versions = [
+        hostile_run(tmp_path / str(n), name, tuple(f"word{i}" for i in range(n))) for n in (3, 5)
+    ]
+    stop, failed, sizes = threading.Event(), [], set()
+
+    def read():
+        while not stop.is_set():
+            try:
+                for one in (own_library.hostile_id, own_library.narrow):
+                    with own.atlas(one) as atlas:
+                        sizes.add(len(atlas))
+                        atlas.feature(len(atlas) - 1)
+            except (NotFound, Busy):  # between the two renames below
+                continue
+            except Exception as error:  # noqa: BLE001 - whatever it is, it fails the test
+                failed.append(error)
+                return
+
+    threads = [threading.Thread(target=read) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for turn in range(10):
+        fresh = Path(shutil.copytree(versions[turn % 2], tmp_path / f"fresh{turn}"))
+        target.rename(tmp_path / f"old{turn}")
+        fresh.rename(target)
+        own.refresh()
+    stop.set()
+    for thread in threads:
+        thread.join()
+    assert failed == []
+    assert sizes >= {64, 5}

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from lmscope.atlas.atlas import Atlas
+from lmscope.core.errors import ArtifactError
 from lmscope.server.library.entries import AtlasEntry, Signature
 
 _MOST: Final = 16
@@ -53,7 +54,7 @@ class OpenAtlases:
         try:
             with opened.lock:
                 if opened.atlas is None:
-                    opened.atlas = Atlas.open(entry.path)
+                    opened.atlas = _open(entry.path)
                 yield opened.atlas
         finally:
             with self._lock:
@@ -86,6 +87,13 @@ class OpenAtlases:
             for key in unused:
                 if key in surplus or self._opened[key].is_stale:
                     _close(self._opened.pop(key))
+
+
+def _open(path: Path) -> Atlas:
+    try:
+        return Atlas.open(path)
+    except OSError as error:  # a file went between two looks at it
+        raise ArtifactError(f"'{path}' cannot be read: {error.strerror or error}.") from None
 
 
 def _close(opened: _Opened) -> None:

@@ -3,14 +3,14 @@
 import os
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final, TypeVar
 
 from lmscope.atlas.atlas import Atlas
 from lmscope.core.errors import ArtifactError, did_you_mean
 from lmscope.runs.record import RECORD_FILE
-from lmscope.server.failures import NotFound
+from lmscope.server.failures import Busy, NotFound
 from lmscope.server.library.catalogue import Catalogue, CatalogueMaker
 from lmscope.server.library.entries import (
     AtlasEntry,
@@ -28,6 +28,7 @@ from lmscope.server.library.scan import (
     Trouble,
     read_packed,
     read_run,
+    signature_of,
 )
 from lmscope.server.schemas.common import Problem
 
@@ -154,21 +155,50 @@ class Library:
 
         Raises:
             NotFound: As of `atlas_entry`; or it was removed a moment ago.
+            Busy: It is being replaced on the disk right now.
             ArtifactError: It is damaged; `problems` lists it from then on.
         """
-        entry = self.atlas_entry(dictionary_id, atlas_id)
-        try:
-            with self._opened.lease(entry) as opened:
+        with ExitStack() as stack:
+            entry, opened = self._open(stack, dictionary_id, atlas_id)
+            try:
                 yield opened
-        except ArtifactError as error:
-            if not entry.path.exists():
+            except ArtifactError as error:
+                self._blame(entry, error)
+                raise
+
+    def _open(
+        self, stack: ExitStack, dictionary_id: str, atlas_id: str | None
+    ) -> tuple[AtlasEntry, Atlas]:
+        """The atlas, once more where its files were replaced just now."""
+        entry = self.atlas_entry(dictionary_id, atlas_id)
+        while True:
+            try:
+                return entry, stack.enter_context(self._opened.lease(entry))
+            except ArtifactError as error:
                 self.refresh()
-                raise NotFound(
-                    f"The atlas '{entry.where}' was removed from the disk. Copy it back, or build it anew."
-                ) from None
-            if "damaged" in str(error):
-                self._damaged[(entry.path, entry.signature)] = Trouble(entry.path, str(error))
-            raise
+                before, entry = entry, self.atlas_entry(dictionary_id, atlas_id)
+                if entry.signature == before.signature:
+                    self._blame(entry, error)
+                    raise
+
+    def _blame(self, entry: AtlasEntry, error: ArtifactError) -> None:
+        """List an atlas as damaged, unless it fails because its files went or are others by now.
+
+        Raises:
+            NotFound: They went.
+            Busy: They are others.
+        """
+        if not entry.path.exists():
+            self.refresh()
+            raise NotFound(
+                f"The atlas '{entry.where}' was removed from the disk. Copy it back, or build it anew."
+            ) from None
+        if signature_of(entry.path) != entry.signature[0]:
+            raise Busy(
+                f"The atlas '{entry.where}' is being replaced on the disk. Ask again."
+            ) from None
+        if "damaged" in str(error):
+            self._damaged[(entry.path, entry.signature)] = Trouble(entry.path, str(error))
 
     def where(self, path: Path) -> str:
         """A path as seen from the served folder that it lies under, that folder's name first."""
