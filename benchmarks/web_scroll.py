@@ -1,10 +1,10 @@
-"""How smoothly the web app scrolls: the longest list of features and the largest grid that are served.
+"""How smoothly the web app scrolls: a list of 131,072 features, and a grid of 256 dictionaries.
 
-    python benchmarks/serve_features.py --latents 131072 --keep /tmp/features
-    python benchmarks/web_scroll.py /tmp/features --json scroll.json
+    python benchmarks/web_scroll.py --keep /tmp/serve-features --json scroll.json
 
-Starts `lmscope serve` and headless Chromium (LMSCOPE_CHROMIUM, or what PATH has), turns the wheel over the
-list, jumps through it, moves the pointer over the grid, and notes the time between frames. Without a GPU
+Makes the atlas of serve_features.py (`--keep` keeps it, or takes what that benchmark kept) and the suite of
+serve_grid.py, starts `lmscope serve` on both and headless Chromium (LMSCOPE_CHROMIUM, or what PATH has), turns
+the wheel over the list, jumps to its ends, moves the pointer over the grid, and notes the time between frames. Without a GPU
 Chromium draws on the processor, so a screen's own machine shows better times. A frame of 16.7 ms is one of 60 a second.
 """
 
@@ -15,6 +15,7 @@ import platform
 import shutil
 import subprocess
 import sys
+import tempfile
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -24,6 +25,9 @@ from urllib.parse import quote
 
 import numpy as np
 from playwright.sync_api import Page, sync_playwright
+
+from serve_features import write_run
+from serve_grid import write_suite
 
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking"]
 WHEEL_PX = 240
@@ -38,32 +42,47 @@ WATCH = """() => {
   window.frame_watch = requestAnimationFrame(note);
 }"""
 COLLECT = "() => { cancelAnimationFrame(window.frame_watch); return window.frames_ms.slice(1); }"
+WAITING = """() => document.querySelectorAll('.row-waits').length
+  / Math.max(1, document.querySelectorAll('.virtual-row').length)"""
 NEXT_FRAME = "() => new Promise((done) => requestAnimationFrame(done))"
 
 
 def main() -> int:
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    options.add_argument("folders", type=Path, nargs="+", help="what is served")
+    options.add_argument("--latents", type=int, default=131_072)
+    options.add_argument("--keep", type=Path, help="where the atlas's run is kept")
     options.add_argument("--steps", type=int, default=200, help="turns of the wheel, and cells")
     options.add_argument("--json", type=Path, help="write the record to this file as well")
     given = options.parse_args()
-    with served(given.folders) as url, sync_playwright() as playwright:
-        chromium = os.environ.get("LMSCOPE_CHROMIUM") or shutil.which("chromium")
-        browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
-        page = browser.new_page(viewport={"width": 1280, "height": 900})
-        found = {
-            "machine": {"processor": platform.processor(), "cores": os.cpu_count()},
-            "chromium": browser.version,
-            "nothing_moves": frames(page, lambda: wait(page, given.steps)),
-            "list": measure_list(page, url, given.steps),
-            "grid": measure_grid(page, url, given.steps),
-        }
-        browser.close()
+    with tempfile.TemporaryDirectory() as name:
+        features = given.keep or Path(name) / "features"
+        if not (features / "synthetic").exists():
+            write_run(features, given.latents)
+        grid = Path(name) / "grid"
+        write_suite(grid, n_lines=1)
+        found = measure([features, grid], given.steps)
     text = json.dumps(found, indent=2)
     print(text)
     if given.json:
         given.json.write_text(text + "\n")
     return 0
+
+
+def measure(folders: list[Path], steps: int) -> dict[str, Any]:
+    with served(folders) as url, sync_playwright() as playwright:
+        chromium = os.environ.get("LMSCOPE_CHROMIUM") or shutil.which("chromium")
+        browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
+        page = browser.new_page(viewport={"width": 1280, "height": 900})
+        found = {
+            "load": os.getloadavg(),
+            "machine": {"processor": platform.processor(), "cores": os.cpu_count()},
+            "chromium": browser.version,
+            "nothing_moves": frames(page, lambda: wait(page, steps)),
+            "list": measure_list(page, url, steps),
+            "grid": measure_grid(page, url, steps),
+        }
+        browser.close()
+    return found
 
 
 @contextmanager
@@ -87,10 +106,13 @@ def measure_list(page: Page, url: str, steps: int) -> dict[str, Any]:
     rows.locator(".virtual-row .feature-link").first.wait_for()
     rows.hover()
 
+    waiting: list[float] = []
+
     def turn() -> None:
         for _ in range(steps):
             page.mouse.wheel(0, WHEEL_PX)
             page.evaluate(NEXT_FRAME)
+            waiting.append(page.evaluate(WAITING))
 
     scrolled = frames(page, turn)
     rows.focus()
@@ -105,6 +127,7 @@ def measure_list(page: Page, url: str, steps: int) -> dict[str, Any]:
         "n_rows": line["n_latents"],
         "opened_ms": opened,
         "wheel": scrolled,
+        "rows_not_loaded_yet": round(float(np.mean(waiting)), 4),
         "leap_to_an_end_ms": spread(leaps),
     }
 
