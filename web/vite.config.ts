@@ -19,5 +19,10 @@ export default defineConfig(({ mode }) => ({
     chunkSizeWarningLimit: 400,
   },
   server: { proxy: proxy(mode) },
-  test: { environment: "jsdom", include: ["src/**/*.test.{ts,tsx}"] },
+  test: {
+    environment: "jsdom",
+    include: ["src/**/*.test.{ts,tsx}"],
+    setupFiles: ["src/testing.ts"],
+    testTimeout: 30_000,
+  },
 }));
