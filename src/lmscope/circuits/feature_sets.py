@@ -166,7 +166,7 @@ def kept_by(found: Attribution) -> FeatureSet:
 
 
 def largest(scores: Mapping[Site, Float[Tensor, "node"]], n: int) -> FeatureSet:
-    """The n features of largest score; ties go to what comes first in forward order."""
+    """So many features of largest score; ties go to what comes first in forward order."""
     flat = torch.cat([torch.zeros(0), *(score.double().cpu() for score in scores.values())])
     order = flat.argsort(descending=True, stable=True)[:n]
     chosen = torch.zeros(len(flat), dtype=torch.bool)
@@ -177,7 +177,7 @@ def largest(scores: Mapping[Site, Float[Tensor, "node"]], n: int) -> FeatureSet:
 
 
 def standard_set(full: Attribution, n: int) -> FeatureSet:
-    """The n features of largest |attribution| in the whole linear model.
+    """The features of largest |attribution| in the whole linear model.
 
     Args:
         full: Traced with threshold 0.
@@ -214,6 +214,6 @@ def hierarchical_set(swept: Sequence[Attribution], n: int) -> FeatureSet:
 
 
 def random_set(found: Attribution, n: int, seed: int) -> FeatureSet:
-    """n of the features below a target, drawn evenly."""
+    """So many of the features below a target, drawn evenly."""
     draw = generator(seed, "random features")
     return largest({s: torch.rand(len(o.kept), generator=draw) for s, o in found.sites.items()}, n)

@@ -25,7 +25,6 @@ from lmscope.core.config import Config
 from lmscope.core.errors import DataError
 from lmscope.core.site import Site
 from lmscope.models.batch import Batch
-from lmscope.models.edit import At
 
 Errors = Literal["live", "frozen", "removed"]
 LatentRule = Callable[[Float[Tensor, "row pos latent"]], Float[Tensor, "row pos latent"]]
