@@ -1,1 +1,0 @@
-import{n as e}from"./index-C-RPYfDO.js";var t=e();function n({id:e,latent:n}){return(0,t.jsxs)(`h1`,{children:[e,` `,n]})}export{n as default};

@@ -1,1 +1,0 @@
-import{n as e}from"./index-C-RPYfDO.js";var t=e();function n(){return(0,t.jsx)(`h1`,{children:`HomePage`})}export{n as default};

@@ -1,1 +1,0 @@
-import{n as e,t}from"./index-C-RPYfDO.js";var n=e();function r(){return(0,n.jsxs)(n.Fragment,{children:[(0,n.jsx)(`h1`,{children:`There is no such page`}),(0,n.jsxs)(`p`,{children:[`The address may be of another version. `,(0,n.jsx)(t,{href:`/`,children:`Back to the start`})]})]})}export{r as default};
