@@ -50,16 +50,17 @@ def test_a_line_that_is_half_written_waits_for_its_end(file):
     assert metrics.curve("loss").y.tolist() == [3.0, 2.0]
 
 
-def test_a_file_written_anew_is_read_from_its_start(file):
+@pytest.mark.parametrize("steps", [[1], [1, 20, 300, 4000]])
+def test_a_file_written_anew_is_read_from_its_start(file, steps):
     metrics = Metrics(file)
     append(file, {"step": 1, "loss": 3.0}, {"step": 2, "loss": 2.0})
     metrics.refresh()
     other = file.with_name("other")
-    append(other, {"step": 1, "loss": 3.0})
+    append(other, *({"step": step, "loss": 3.0} for step in steps))
     other.replace(file)
     metrics.refresh()
-    assert metrics.step == 1
-    assert metrics.curve("loss").x.tolist() == [1]
+    assert metrics.step == steps[-1]
+    assert metrics.curve("loss").x.tolist() == steps
 
 
 def test_a_file_that_is_gone_leaves_nothing_behind(file):

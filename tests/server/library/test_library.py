@@ -312,6 +312,15 @@ def test_an_evaluation_of_another_run_belongs_to_no_dictionary_here(own, own_lib
     assert len(own.dictionary(own_library.narrow).reports) == 1
 
 
+def test_a_report_of_another_shape_belongs_to_no_dictionary_here(own, own_library):
+    name = "resid_post-1-64-topk-4"
+    health = own_library.train / "artifacts/health"
+    other = shutil.copytree(health / "resid_post-1-128-topk-4", own_library.root / ".aside" / name)
+    evaluation(own_library.root, "again", str(own_library.train), Path(other))
+    own.refresh()
+    assert len(own.dictionary(own_library.narrow).reports) == 1
+
+
 def test_readers_never_fail_while_an_atlas_is_replaced(own, own_library, hostile_run, tmp_path):
     name, target = own.dictionary(own_library.hostile_id).name, own_library.hostile
     versions = [
