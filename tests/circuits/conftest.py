@@ -1,11 +1,18 @@
 """Random causal models of every family with random dictionaries at a mix of sites."""
 
+import re
+
+import numpy as np
 import pytest
 import torch
 
-from lmscope.circuits.config import ReplacementOptions
+from lmscope.circuits.attribution import attribute
+from lmscope.circuits.config import ReplacementOptions, TraceOptions
 from lmscope.circuits.frozen import freeze
+from lmscope.circuits.graph import Graph, GraphDictionary, GraphMeta, GraphNode
+from lmscope.circuits.graph_building import build_graph
 from lmscope.circuits.replacement import Replacement
+from lmscope.circuits.targets import LogitTarget
 from lmscope.dictionaries.config import DictionaryConfig, JumpReLU, ReLU, TopK
 from lmscope.dictionaries.dictionary import Dictionary
 from lmscope.models.miniature import miniature
@@ -49,6 +56,16 @@ def mixed(*, stream=True):
     return found
 
 
+@pytest.fixture(scope="session")
+def make_dictionary():
+    return random_dictionary
+
+
+@pytest.fixture(scope="session")
+def make_mixed():
+    return mixed
+
+
 @pytest.fixture(scope="session", params=CAUSAL)
 def family(request):
     return request.param
@@ -68,3 +85,66 @@ def tokens():
 def frozen(request, model, tokens):
     options = ReplacementOptions(mlp=request.param, dtype="float64")
     return freeze(Replacement(model, mixed(), options), tokens)
+
+
+def graph_of(attributions, edges, *, tokens=(1, 7, 8, 9), target=None, **meta):
+    """A graph written down by hand: what each node id adds, and what flows between ids."""
+    nodes = [
+        GraphNode(id="target", kind="target", attribution=meta.pop("value", 1.0), **(target or {}))
+    ]
+    for name, attribution in attributions.items():
+        head, _, position = name.rpartition("@")
+        kind = re.match(r"token|position|error|leaf|bias", name)
+        kind = kind[0] if kind else "feature"
+        fields = {} if kind == "bias" else {"position": int(position)}
+        if kind == "token":
+            fields["token"] = tokens[int(position)]
+        if kind in ("error", "leaf"):
+            fields["site"] = head.partition(":")[2]
+        if kind == "feature":
+            fields["site"], _, latent = head.partition("/")
+            fields |= {"latent": int(latent), "activation": meta.pop("activation", 2.0)}
+        if "site" in fields:
+            fields["layer"] = int(fields["site"].partition("@")[2])
+        nodes.append(GraphNode(id=name, kind=kind, attribution=attribution, **fields))
+    places = {node.id: i for i, node in enumerate(nodes)}
+    dictionaries = meta.pop("dictionaries", None) or [
+        GraphDictionary(site=site, reads=site, name=f"dictionary-{site}", n_latents=100)
+        for site in sorted({node.site for node in nodes if node.kind == "feature"})
+    ]
+    ends = np.array([[places[a], places[b]] for a, b in edges], dtype=np.int32).reshape(-1, 2)
+    fields = {
+        "prompt": "one two three",
+        "tokens": tokens,
+        "texts": ("<bos>", "one", " two", " three")[: len(tokens)],
+        "model": "toy",
+        "weights_hash": "w",
+        "n_layers": 3,
+        "target": "logit 5 @3",
+        "options": {"threshold": 0.01},
+        "ledger": {"target": 1.0, "residual": 0.0},
+        "n_reached": len(nodes),
+    } | meta
+    return Graph(
+        GraphMeta(value=nodes[0].attribution, dictionaries=tuple(dictionaries), **fields),
+        tuple(nodes),
+        ends[:, 0].copy(),
+        ends[:, 1].copy(),
+        np.array(list(edges.values()), dtype=np.float32),
+    )
+
+
+@pytest.fixture(scope="session")
+def make_graph():
+    return graph_of
+
+
+@pytest.fixture(scope="session")
+def traced(tokens):
+    """A real graph with features, tokens, positions, errors, leaves and biases."""
+    options = ReplacementOptions(mlp="leaf", dtype="float64")
+    frozen = freeze(Replacement(miniature("gpt2"), mixed(stream=False), options), tokens)
+    trace = TraceOptions(threshold=0.01)
+    found = attribute(frozen, LogitTarget(9), trace)
+    texts = [f" t{token}" for token in tokens]
+    return build_graph(found, trace, prompt="".join(texts[1:]), texts=texts)
