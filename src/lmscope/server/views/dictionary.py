@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 
 from lmscope.atlas.atlas import Atlas
-from lmscope.core.errors import ArtifactError
+from lmscope.core.errors import ArtifactError, LmscopeError
 from lmscope.server.library.entries import AtlasEntry, DictionaryEntry
 from lmscope.server.library.library import Library
 from lmscope.server.schemas.common import Histogram, Line, Problem, Provenance, Snippet
@@ -91,7 +91,7 @@ class DictionaryPages:
         try:
             with library.atlas(entry.id, atlas.digest) as opened:
                 found = _distributions(opened)
-        except ArtifactError as error:
+        except LmscopeError as error:  # damaged, or being replaced on the disk
             problems.append(Problem(where=atlas.where, message=str(error)))
             return None
         with self._lock:
