@@ -15,7 +15,7 @@ from lmscope.dictionaries import storage
 from lmscope.jobs import reports, suite
 from lmscope.runs.recipe import Recipe
 from lmscope.runs.run import Run
-from lmscope.server.failures import Busy, NotFound
+from lmscope.server.failures import Busy, Damaged, NotFound
 from lmscope.server.library import scan
 from lmscope.server.library.library import Library
 
@@ -253,6 +253,14 @@ def test_a_damaged_file_is_named_and_the_rest_is_served(own, own_library, file, 
     assert all(one.where.startswith(("runs/", "packed")) for one in problems)
     assert own.dictionary(own_library.wide).atlases
     assert own.dictionary(own_library.hostile_id)
+
+
+def test_a_dictionary_whose_atlas_is_damaged_says_so(own, own_library):
+    census = own_library.atlas / "artifacts/atlas/resid_post-1-64-topk-4/census.sqlite"
+    census.write_bytes(b"nothing that it was")
+    own.refresh()
+    with pytest.raises(Damaged, match=r"census\.sqlite' is damaged"), own.atlas(own_library.narrow):
+        pass
 
 
 def test_an_atlas_found_damaged_while_it_is_read_is_listed_until_it_is_replaced(own, own_library):

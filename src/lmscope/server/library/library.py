@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from lmscope.atlas.atlas import Atlas
+from lmscope.atlas.finding import ATLASES
 from lmscope.core.errors import ArtifactError, did_you_mean
 from lmscope.runs.record import RECORD_FILE
-from lmscope.server.failures import Busy, NotFound
+from lmscope.server.failures import Busy, Damaged, NotFound
 from lmscope.server.library.catalogue import Catalogue, CatalogueMaker
 from lmscope.server.library.entries import (
     AtlasEntry,
@@ -133,9 +134,13 @@ class Library:
 
         Raises:
             NotFound: There is no such dictionary, it has no atlas, or none of this id.
+            Damaged: Its atlas is there but cannot be read.
         """
         entry = self.dictionary(dictionary_id)
         if not entry.atlases:
+            for trouble in self.catalogue.troubles:
+                if trouble.path.parent.name == ATLASES.name and trouble.path.name == entry.name:
+                    raise Damaged(trouble.message)
             raise NotFound(
                 f"'{entry.name}' has no atlas. Make one with `lmscope atlas build`, or from its page."
             )
