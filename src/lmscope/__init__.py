@@ -10,8 +10,10 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from lmscope.atlas.atlas import Atlas
+    from lmscope.circuits.graph import Graph
     from lmscope.core.site import Site
     from lmscope.dictionaries.dictionary import Dictionary
+    from lmscope.jobs.trace import trace
     from lmscope.jobs.train import train
     from lmscope.models.language_model import LanguageModel
     from lmscope.runs.recipe import Recipe
@@ -22,14 +24,27 @@ _HOME = {
     "Atlas": "lmscope.atlas.atlas",
     "Corpus": "lmscope.text.corpus",
     "Dictionary": "lmscope.dictionaries.dictionary",
+    "Graph": "lmscope.circuits.graph",
     "LanguageModel": "lmscope.models.language_model",
     "Recipe": "lmscope.runs.recipe",
     "Run": "lmscope.runs.run",
     "Site": "lmscope.core.site",
+    "trace": "lmscope.jobs.trace",
     "train": "lmscope.jobs.train",
 }
 
-__all__ = ["Atlas", "Corpus", "Dictionary", "LanguageModel", "Recipe", "Run", "Site", "train"]
+__all__ = [
+    "Atlas",
+    "Corpus",
+    "Dictionary",
+    "Graph",
+    "LanguageModel",
+    "Recipe",
+    "Run",
+    "Site",
+    "trace",
+    "train",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,0 +1,466 @@
+"""Trace: which features, tokens and constants a prediction, a feature or a score of a prompt is made of."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal, cast
+
+import torch
+from pydantic import Field
+
+from lmscope.circuits.attribution import attribute, sweep
+from lmscope.circuits.config import ReplacementOptions, TraceOptions
+from lmscope.circuits.frozen import Frozen, freeze
+from lmscope.circuits.graph import SUFFIX, Graph
+from lmscope.circuits.graph_building import build_graph
+from lmscope.circuits.replacement import Replacement
+from lmscope.circuits.target_text import NamedTarget, parse_target, resolve_target
+from lmscope.circuits.targets import Start
+from lmscope.core.config import Config
+from lmscope.core.errors import ArtifactError
+from lmscope.core.files import write_text
+from lmscope.core.protocols import Listener, Tokenizer
+from lmscope.jobs.bench import measured_exclusion
+from lmscope.jobs.choices import load_model
+from lmscope.jobs.evaluate import OtherModel
+from lmscope.jobs.running import Plan, PlanValue, running
+from lmscope.jobs.trace_dictionaries import (
+    CircuitDictionaries,
+    CircuitParts,
+    check_weights,
+    find_parts,
+)
+from lmscope.jobs.trace_labels import CircuitAtlases, features_of, write_labels
+from lmscope.jobs.trace_prompts import Prompt, PromptChoice, read_prompts, tokens_of
+from lmscope.models.batch import Batch
+from lmscope.models.exclusion import Exclusion
+from lmscope.models.language_model import LanguageModel
+from lmscope.runs.recipe import Recipe
+from lmscope.runs.run import Run
+from lmscope.text.pieces import token_pieces
+
+GRAPHS: Final = "graphs"
+"""Below `artifacts`: for each prompt NAME.graph, and NAME.json with what was found."""
+TABLE_FILE: Final = "traces.json"
+"""Below `artifacts`: what is common to all prompts, and a row for each."""
+N_PREDICTED: Final = 5
+USUAL_SWEEP: Final = (0.2, 0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001, 0.0)
+_HALF: Final = (torch.float16, torch.bfloat16)
+
+
+class TraceRecipe(Recipe):
+    """What `lmscope trace` does."""
+
+    job: Literal["trace"] = "trace"
+    name: str = "trace"
+    model: OtherModel = OtherModel()
+    """Absent keys are those of the run that trained the dictionaries."""
+    dictionaries: CircuitDictionaries = CircuitDictionaries()
+    prompts: PromptChoice = PromptChoice()
+    replacement: ReplacementOptions = ReplacementOptions()
+    """How the model becomes linear."""
+    trace: TraceOptions = TraceOptions()
+    """How far the target is traced."""
+    sweep: tuple[Annotated[float, Field(ge=0)], ...] = ()
+    """More thresholds at which features and shares are counted; the graph is of `trace.threshold`."""
+    least_flow: Annotated[float, Field(ge=0)] = 1e-4
+    """Edges with a smaller share of the target are left out of the graph, and so are tokens and errors
+    that add less."""
+    labels: tuple[str, ...] = ()
+    """Atlases (runs, folders or packed files) that say what features mean."""
+
+
+class Predicted(Config):
+    """A token that the model itself, not the linear one, holds probable."""
+
+    token: int
+    text: str
+    probability: float
+    logit: float
+
+
+class SweepRow(Config):
+    """What is left of a circuit at a threshold."""
+
+    threshold: float
+    """As of `TraceOptions`."""
+    n_features: int
+    """Traced further."""
+    recovered: float | None = None
+    """Share of the target that kept paths bring from tokens and positions; absent for a target of 0."""
+    cut: float
+    """Of the target, by features that were not traced further."""
+    errors: float
+    residual: float
+
+
+class TraceRecord(Config):
+    """What was found on one prompt; no time and no path."""
+
+    name: str
+    prompt: str
+    target: str
+    """For people."""
+    value: float
+    """Of the target in the linear model."""
+    model_value: float | None = None
+    """Of a logit or a difference of two, in the model itself and after any softcap; else absent."""
+    recovered: float | None = None
+    ledger: dict[str, Any]
+    n_features: int
+    """Kept."""
+    n_reached: int
+    """Features that add something, kept or not."""
+    n_nodes: int
+    n_edges: int
+    n_tokens: int
+    position: int
+    """Where the target stands; predictions are of the token after it."""
+    predictions: tuple[Predicted, ...]
+    sweep: tuple[SweepRow, ...] = ()
+
+
+class TraceReport(Config):
+    """What one run found."""
+
+    model: str
+    weights_hash: str
+    stored_in: str
+    """Number format of the model's weights."""
+    computed_in: str
+    """Number format of the linear model, in which ledgers are kept."""
+    dictionaries: dict[str, str]
+    """Name by the site that it writes."""
+    missing: tuple[str, ...]
+    """Outputs of attention and feed-forward layers without a dictionary: traced through as they are."""
+    mlp: str
+    """How feed-forward layers without one became linear."""
+    traces: tuple[TraceRecord, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Traced:
+    """A prompt that was traced.
+
+    Attributes:
+        graph: Its circuit.
+        record: What was found.
+    """
+
+    graph: Graph
+    record: TraceRecord
+
+
+def trace(
+    recipe: TraceRecipe,
+    *,
+    root: Path | str = "runs",
+    listeners: Sequence[Listener] = (),
+    resume: Path | str | None = None,
+) -> Run:
+    """Trace targets of prompts down to tokens, features and constants (ge2024circuits; he2024othello).
+
+    The run holds `artifacts/graphs/NAME.graph` for each prompt, and `artifacts/traces.json`.
+
+    Args:
+        recipe: What to do.
+        root: Folder of all runs.
+        listeners: Who follows it.
+        resume: A run to go on with; prompts that are done are not traced again.
+
+    Raises:
+        LmscopeError: Anything a user can cause, in one sentence.
+    """
+    prompts = read_prompts(recipe.prompts)
+    parts = find_parts(recipe.dictionaries, recipe.model)
+    with running(recipe, root, listeners, resume) as (run, stop):
+        CircuitAtlases(recipe.labels, parts.dictionaries).close()  # what cannot be read is told now
+        tracing = Tracing.open(recipe, parts, run)
+        run.note_weights({tracing.model.name: tracing.model.weights_hash})
+        targets = tracing.targets(prompts)
+        folder = run.artifacts / GRAPHS
+        folder.mkdir(exist_ok=True)
+        records: list[TraceRecord] = []
+        run.event("phase", phase="trace")
+        for prompt, target in zip(prompts, targets, strict=True):
+            stop.raise_if_requested()
+            done = folder / f"{prompt.name}.json"
+            if not done.exists():
+                found = tracing.trace(prompt, target)
+                found.graph.save(folder / f"{prompt.name}{SUFFIX}")
+                write_text(done, _json(found.record.to_mapping()))
+            records.append(_record(done))
+            run.progress("trace", len(records), len(prompts))
+        if recipe.labels:
+            features = [
+                f for one in records for f in features_of(load_graph(run, one.name)).values()
+            ]
+            with CircuitAtlases(recipe.labels, parts.dictionaries) as atlases:
+                write_labels(run, atlases.labels(features))
+        report = tracing.report(records)
+        write_text(run.artifacts / TABLE_FILE, _json(report.to_mapping()))
+        run.event("result", name="trace", figures=_figures(records))
+    return run
+
+
+def plan_trace(recipe: TraceRecipe) -> Plan:
+    """What `trace` would do; reads configurations of dictionaries, and the prompts."""
+    prompts = read_prompts(recipe.prompts)
+    parts = find_parts(recipe.dictionaries, recipe.model)
+    values: dict[str, PlanValue] = {
+        "model": parts.model.name,
+        "n_prompts": len(prompts),
+        "target": prompts[0].target or "top",
+        "threshold": recipe.trace.threshold,
+        "mlp": recipe.replacement.mlp,
+        "computed_in": recipe.replacement.dtype,
+    }
+    rows = [
+        {
+            "writes": str(one.config.write_site),
+            "dictionary": one.name,
+            "latents": one.config.n_latents,
+        }
+        for one in parts.dictionaries
+    ]
+    return Plan(values, {"dictionaries": rows}, ("dictionaries",))
+
+
+@dataclass(frozen=True, eq=False)
+class Tracing:
+    """A model with its dictionaries, ready to trace prompts.
+
+    Attributes:
+        recipe: How.
+        replacement: The model made linear.
+        parts: What it is made of.
+        stored_in: Number format of the model's weights, before they were widened.
+    """
+
+    recipe: TraceRecipe
+    replacement: Replacement
+    parts: CircuitParts
+    stored_in: str
+
+    @property
+    def model(self) -> LanguageModel:
+        """The model."""
+        return self.replacement.model
+
+    @classmethod
+    def open(cls, recipe: TraceRecipe, parts: CircuitParts, listener: Listener) -> "Tracing":
+        """Load model and dictionaries, and tell where activations are outliers.
+
+        Raises:
+            ArtifactError: A dictionary was trained on another model.
+            LmscopeError: They do not go together, or cannot be read.
+        """
+        model = load_model(parts.model, listener)
+        check_weights(model, parts.dictionaries, other_model=recipe.dictionaries.other_model)
+        stored_in = widen(model, listener)
+        dictionaries = [one.load().to(model.device) for one in parts.dictionaries]
+        replacement = Replacement(model, dictionaries, recipe.replacement)
+        exclusion = Exclusion()
+        if parts.task is not None:
+            sites = [one.config.read_site for one in dictionaries]
+            n_tokens = recipe.dictionaries.calibration_tokens
+            exclusion = measured_exclusion(parts.task, model, sites, listener, n_tokens)
+        replacement.exclusion = exclusion
+        tracing = cls(recipe, replacement, parts, stored_in)
+        tracing.say_what_is_covered(listener)
+        return tracing
+
+    def say_what_is_covered(self, listener: Listener) -> None:
+        """Tell which outputs have no dictionary, and what becomes of them."""
+        missing = [str(site) for site in self.replacement.missing()]
+        n_covered = len(self.replacement.dictionaries)
+        if not missing:
+            return
+        how = {
+            "gates": "feed-forward layers through their frozen gates",
+            "half_rule": "feed-forward layers by the half rule",
+            "leaf": "feed-forward outputs as leaves",
+        }
+        message = (
+            f"{n_covered} dictionaries cover {', '.join(map(str, self.replacement.dictionaries)) or 'nothing'}; "
+            f"{len(missing)} layer outputs have none and are traced through: attention with its frozen "
+            f"patterns, {how[self.recipe.replacement.mlp]}."
+        )
+        listener.on_event("covered", {"missing": missing, "message": message})
+
+    def targets(self, prompts: Sequence[Prompt]) -> list[NamedTarget]:
+        """The target of each prompt, so that all are known to be there before the first is traced.
+
+        Raises:
+            DataError: A token or feature is not there.
+            ModelError: A prompt is too long.
+        """
+        found, sites = [], self.parts.sites()
+        for prompt in prompts:
+            tokens_of(self.model, prompt)
+            found.append(resolve_target(parse_target(prompt.target), self.model, sites))
+        return found
+
+    def trace(self, prompt: Prompt, target: NamedTarget) -> Traced:
+        """Trace one prompt.
+
+        Raises:
+            DataError: There is no such position, latent or head.
+            LedgerError: The parts do not sum to the target.
+        """
+        recipe, model = self.recipe, self.model
+        tokens = tokens_of(model, prompt)
+        frozen = freeze(self.replacement, tokens)
+        found = attribute(frozen, target, recipe.trace)
+        graph = build_graph(
+            found,
+            recipe.trace,
+            prompt=prompt.text,
+            texts=token_pieces(cast("Tokenizer", model.tokenizer), tokens),
+            names=self.parts.names(),
+            least_flow=recipe.least_flow * abs(found.start.value),
+        )
+        place = found.start.position
+        assert place is not None
+        logits = _model_logits(frozen, place)
+        rows = [
+            SweepRow(
+                threshold=threshold,
+                n_features=one.n_kept,
+                recovered=_finite(one.ledger.recovered),
+                cut=one.ledger.cut,
+                errors=one.ledger.summary()["errors"],
+                residual=one.ledger.residual,
+            )
+            for threshold, one in zip(
+                recipe.sweep, sweep(frozen, target, recipe.sweep, recipe.trace), strict=True
+            )
+        ]
+        record = TraceRecord(
+            name=prompt.name,
+            prompt=prompt.text,
+            target=found.start.name,
+            value=found.start.value,
+            model_value=_model_value(target, found.start, logits),
+            recovered=_finite(found.ledger.recovered),
+            ledger={k: v for k, v in found.ledger.to_mapping().items() if k != "recovered"},
+            n_features=found.n_kept,
+            n_reached=found.n_reached,
+            n_nodes=len(graph),
+            n_edges=len(graph.flow),
+            n_tokens=len(tokens),
+            position=place,
+            predictions=_predictions(model, logits),
+            sweep=tuple(rows),
+        )
+        return Traced(graph, record)
+
+    def report(self, records: Sequence[TraceRecord]) -> TraceReport:
+        """What all prompts have in common, with a row for each."""
+        own = self.parts.names()
+        return TraceReport(
+            model=self.model.name,
+            weights_hash=self.model.weights_hash,
+            stored_in=self.stored_in,
+            computed_in=self.recipe.replacement.dtype,
+            dictionaries={str(site): own[site][0] for site in self.replacement.dictionaries},
+            missing=tuple(str(site) for site in self.replacement.missing()),
+            mlp=self.recipe.replacement.mlp,
+            traces=tuple(records),
+        )
+
+
+def widen(model: LanguageModel, listener: Listener) -> str:
+    """Compute in float32 where weights are stored in half precision, which cannot hold a ledger.
+
+    Returns:
+        The number format that the weights are stored in.
+    """
+    stored_in = str(model.dtype).removeprefix("torch.")
+    if model.dtype in _HALF:
+        model.hf.float()
+        message = (
+            f"{model.name} is stored in {stored_in}, which cannot hold a ledger: its weights, as they are, are "
+            "computed with in float32."
+        )
+        listener.on_event("widened", {"stored_in": stored_in, "message": message})
+    return stored_in
+
+
+def read_report(run: Run) -> TraceReport:
+    """What a trace found.
+
+    Raises:
+        ArtifactError: It is missing or damaged.
+    """
+    path = run.artifacts / TABLE_FILE
+    return TraceReport.from_mapping(_read(path), f"'{path}'")
+
+
+def load_graph(run: Run, name: str) -> Graph:
+    """The circuit of one prompt of a run.
+
+    Raises:
+        ArtifactError: There is none.
+    """
+    return Graph.load(run.artifacts / GRAPHS / f"{name}{SUFFIX}")
+
+
+def _record(path: Path) -> TraceRecord:
+    return TraceRecord.from_mapping(_read(path), f"'{path}'")
+
+
+def _read(path: Path) -> Mapping[str, Any]:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ArtifactError(f"There is no trace at '{path}'.") from None
+    except (OSError, ValueError) as error:
+        raise ArtifactError(f"'{path}' is damaged: {error}. Trace it again.") from None
+
+
+def _json(values: Mapping[str, Any]) -> str:
+    return json.dumps(values, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+@torch.no_grad()
+def _model_logits(frozen: Frozen, place: int) -> torch.Tensor:
+    model = frozen.replacement.model
+    return model(Batch(tokens=frozen.tokens[None])).logits[0, place].double()
+
+
+def _model_value(target: NamedTarget, start: Start, logits: torch.Tensor) -> float | None:
+    if start.token is None:
+        return None
+    value = float(logits[start.token])
+    if start.against is not None:
+        return value - float(logits[start.against])
+    return value - float(logits.mean()) if target.is_demeaned else value
+
+
+def _predictions(model: LanguageModel, logits: torch.Tensor) -> tuple[Predicted, ...]:
+    probabilities = logits.softmax(-1)
+    best = probabilities.topk(min(N_PREDICTED, len(probabilities)))
+    return tuple(
+        Predicted(
+            token=token,
+            text=str(model.tokenizer.decode([token])),
+            probability=probability,
+            logit=float(logits[token]),
+        )
+        for probability, token in zip(best.values.tolist(), best.indices.tolist(), strict=True)
+    )
+
+
+def _finite(value: float) -> float | None:
+    return value if abs(value) < float("inf") else None
+
+
+def _figures(records: Sequence[TraceRecord]) -> dict[str, float]:
+    worst = max(abs(one.ledger["residual"]) / one.ledger["tolerance"] for one in records)
+    return {
+        "n_prompts": len(records),
+        "n_features": sum(one.n_features for one in records),
+        "worst_residual_in_tolerances": worst,
+    }
