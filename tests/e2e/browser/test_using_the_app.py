@@ -66,7 +66,7 @@ def test_search_for_neighbours_by_its_form(page, visit, explained, labelled):
 
 def test_one_dictionary_can_be_chosen_for_a_search(page, visit, explained, labelled):
     visit(page, f"/search?q={_word(labelled['label'])}")
-    page.get_by_text("in all", exact=False).click()
+    page.locator(".picker summary").click()
     box = page.locator(".picker-list label", has_text=f"{explained['n_latents']:,}")
     box.locator("input").first.check()
     expect(page).to_have_url(re.compile("dictionary="))
@@ -154,7 +154,7 @@ def test_question_mark_shows_the_keys_and_escape_hides_them(page, visit, at):
     visit(page, at)
     page.keyboard.press("?")
     keys = page.get_by_role("dialog", name="Keys")
-    expect(keys).to_contain_text("next feature")
+    expect(keys).to_contain_text("Next feature")
     page.keyboard.press("Escape")
     expect(keys).to_be_hidden()
 

@@ -3,8 +3,8 @@ import { useKeys } from "../../ui/useKeys";
 /** j and k go from result to result. */
 export function useResultKeys() {
   useKeys({
-    j: { does: "next result", run: () => move(1) },
-    k: { does: "previous result", run: () => move(-1) },
+    j: { does: "Next result", run: () => move(1) },
+    k: { does: "Previous result", run: () => move(-1) },
   });
 }
 
