@@ -232,8 +232,7 @@ def _tried(
     n_sizes = len(options.fractions)
     parts = zip(named, _above(found).split(n_sizes), strict=True)
     columns = {name: part for (name, _), part in parts}
-    whole = abs(found.full - found.empty)
-    columns["whole"] = torch.full((n_sizes,), whole, dtype=torch.float64)
+    columns["whole"] = torch.full((n_sizes,), abs(found.whole), dtype=torch.float64)
     return columns
 
 
@@ -251,8 +250,8 @@ def _named(full: Attribution, sets: Sequence[FeatureSet]) -> torch.Tensor:
 
 
 def _above(found: Measured) -> torch.Tensor:
-    """m(K) - m(0), turned so that m(M) - m(0) is positive."""
-    sign = 1.0 if found.full >= found.empty else -1.0
+    """m(K) - m(0), turned so that m(M) - m(0) is positive; 0 where that is."""
+    sign = (found.whole > 0) - (found.whole < 0)
     return torch.tensor([sign * (m - found.empty) for m in found.kept], dtype=torch.float64)
 
 

@@ -35,6 +35,8 @@ MIB_FRACTIONS: Final = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.
 """Shares of all features at which circuits are compared (mueller2025mib)."""
 CHUNK_BYTES: Final = 1 << 28
 """Rows whose latents take about so much memory are run at once."""
+_ROUNDING: Final = 1e-6
+"""Share of its size by which a target of a float32 model may differ from run to run."""
 
 
 class FaithfulnessOptions(Config):
@@ -74,9 +76,15 @@ class Measured:
     empty: float
     kept: tuple[float, ...]
 
-    def faithfulness(self) -> tuple[float, ...]:
-        """F of each set: 1 for what does all; NaN where replacing all features changes nothing."""
+    @property
+    def whole(self) -> float:
+        """m(M) - m(0); 0 where they differ by no more than rounding."""
         whole = self.full - self.empty
+        return whole if abs(whole) > _ROUNDING * (abs(self.full) + abs(self.empty)) else 0.0
+
+    def faithfulness(self) -> tuple[float, ...]:
+        """What f is of each set: 1 for what does all; NaN where replacing all features changes nothing."""
+        whole = self.whole
         return tuple((m - self.empty) / whole if whole else float("nan") for m in self.kept)
 
 

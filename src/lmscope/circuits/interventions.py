@@ -226,8 +226,8 @@ def dense_latents(features: ActiveFeatures) -> Float[Tensor, "pos latent"]:
 
 
 def written_by(
-    features: ActiveFeatures, latents: Float[Tensor, "pos latent"]
-) -> Float[Tensor, "pos model"]:
+    features: ActiveFeatures, latents: Float[Tensor, "*row pos latent"]
+) -> Float[Tensor, "*row pos model"]:
     """What latents write, without the constant of the dictionary."""
     return latents @ features.dictionary.W_dec / features.dictionary.scale_out
 
