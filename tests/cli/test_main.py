@@ -86,7 +86,7 @@ def test_every_command_of_the_table_has_its_own_module() -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ("trian", "'lmscope' has no command 'trian'. Did you mean train?"),
+        ("trian", "'lmscope' has no command 'trian'. Did you mean train, trace?"),
         ("models lst", "'lmscope models' has no command 'lst'. Did you mean list?"),
         ("--nope", "'--nope' is no option of 'lmscope'."),
         ("doctor --verfy", "'--verfy' is no option of 'lmscope doctor'. Did you mean --verify?"),

@@ -18,17 +18,19 @@ if TYPE_CHECKING:
 _EXAMPLES: Final = """Example:
 
     lmscope trace "The capital of France is" --dictionaries last
-    lmscope trace "Tom and Ann met; Tom saw" --dictionaries RUN --target '" Ann" - " Tom"'
+    lmscope trace "Tom met" --dictionaries RUN --target '" Ann" - " Bo"'
     lmscope trace "a b c a b" --dictionaries RUN --target 'score 3.5 5->2' --sweep
-    lmscope trace "(a (b) c" --dictionaries RUN --target mlp_out@2/17@-1 --labels RUN --json
-    lmscope trace --prompts prompts.jsonl --dictionaries RUN --export graphs/
+    lmscope trace "(a (b" --dictionaries RUN --target mlp_out@2/17@-1 --labels RUN
+    lmscope trace --prompts many.jsonl --dictionaries RUN --json
 
-TARGET is a token (" Paris" or token:123), a difference ('" Paris" - " London"',
-'" Paris" - mean'), a feature (site/latent@position), or a score ('score 3.5 8->2':
-head 5 of layer 3, from position 8 to 2). A token and a feature stand at the last
-position unless @ says another. Without it the model's own top prediction is
-traced. --export ends in .graph, .json (the attribution graphs of other tools) or
-.graphml; for several prompts it is a folder, and --export-format says which.
+TARGET is a token (' Paris', '" Paris"' or token:123), a difference
+('" Paris" - " London"' or '" Paris" - mean'), a feature (site/latent@position),
+or a score ('score 3.5 8->2': head 5 of layer 3, from position 8 to 2). Tokens
+and features stand at the last position unless @ says another. Without a target
+the model's own top prediction is traced.
+
+--export takes a file that ends in .graph, .json (an attribution graph for other
+tools) or .graphml, or for several prompts a folder with --export-format.
 """
 _CIRCUIT: Final = Group("What the circuit is of", sort_key=5)
 _SHOWN: Final = Group("What is shown", sort_key=6)

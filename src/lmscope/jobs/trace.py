@@ -18,7 +18,7 @@ from lmscope.circuits.replacement import Replacement
 from lmscope.circuits.target_text import NamedTarget, parse_target, resolve_target
 from lmscope.circuits.targets import Start
 from lmscope.core.config import Config
-from lmscope.core.errors import ArtifactError
+from lmscope.core.errors import ArtifactError, DataError
 from lmscope.core.files import write_text
 from lmscope.core.protocols import Listener, Tokenizer
 from lmscope.jobs.bench import measured_exclusion
@@ -187,7 +187,7 @@ def trace(
             stop.raise_if_requested()
             done = folder / f"{prompt.name}.json"
             if not done.exists():
-                found = tracing.trace(prompt, target)
+                found = _named(tracing, prompt, target, len(prompts))
                 found.graph.save(folder / f"{prompt.name}{SUFFIX}")
                 write_text(done, _json(found.record.to_mapping()))
             records.append(_record(done))
@@ -407,6 +407,15 @@ def load_graph(run: Run, name: str) -> Graph:
     return Graph.load(run.artifacts / GRAPHS / f"{name}{SUFFIX}")
 
 
+def _named(tracing: Tracing, prompt: Prompt, target: NamedTarget, n_prompts: int) -> Traced:
+    """Trace one prompt; what is wrong with one of many names it."""
+    try:
+        return tracing.trace(prompt, target)
+    except DataError as error:
+        where = "" if n_prompts == 1 else f"Prompt '{prompt.name}': "
+        raise DataError(f"{where}{error}") from None
+
+
 def _record(path: Path) -> TraceRecord:
     return TraceRecord.from_mapping(_read(path), f"'{path}'")
 
@@ -457,7 +466,7 @@ def _finite(value: float) -> float | None:
     return value if abs(value) < float("inf") else None
 
 
-def _figures(records: Sequence[TraceRecord]) -> dict[str, float]:
+def _figures(records: Sequence[TraceRecord]) -> dict[str, float | int]:
     worst = max(abs(one.ledger["residual"]) / one.ledger["tolerance"] for one in records)
     return {
         "n_prompts": len(records),
