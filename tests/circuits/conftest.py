@@ -90,7 +90,12 @@ def frozen(request, model, tokens):
 def graph_of(attributions, edges, *, tokens=(1, 7, 8, 9), target=None, **meta):
     """A graph written down by hand: what each node id adds, and what flows between ids."""
     nodes = [
-        GraphNode(id="target", kind="target", attribution=meta.pop("value", 1.0), **(target or {}))
+        GraphNode(
+            id="target",
+            kind="target",
+            attribution=meta.pop("value", 1.0),
+            **(target or {"token": 5, "position": len(tokens) - 1}),
+        )
     ]
     for name, attribution in attributions.items():
         head, _, position = name.rpartition("@")
@@ -148,3 +153,10 @@ def traced(tokens):
     found = attribute(frozen, LogitTarget(9), trace)
     texts = [f" t{token}" for token in tokens]
     return build_graph(found, trace, prompt="".join(texts[1:]), texts=texts)
+
+
+@pytest.fixture(scope="session")
+def frozen_llama(tokens):
+    """One run with dictionaries of every kind, feed-forward layers through their gates."""
+    options = ReplacementOptions(dtype="float64")
+    return freeze(Replacement(miniature("llama"), mixed(), options), tokens)
