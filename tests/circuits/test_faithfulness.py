@@ -101,6 +101,21 @@ def test_latents_that_do_not_fire_get_the_baseline_too(single, other):
     assert measure(single, TARGET, [firing], ZERO, LINEAR).faithfulness()[0] == pytest.approx(1)
 
 
+@pytest.mark.parametrize("where", ["linear", "real"])
+def test_latents_that_do_not_fire_can_be_left_free(single, other, where):
+    """Then what fires is all there is to try, and nothing is left to the last step."""
+    stage = TARGET.start(single).stage
+    baseline = baselines(single, other)["prompt"]
+    every = every_feature(single, stage)
+    firing = type(every)(every.kept, silent=False)
+    free = FaithfulnessOptions(where=where, silent="free")
+    found = measure(single, TARGET, [firing, firing.complement()], baseline, free)
+    assert found.faithfulness() == pytest.approx((1, 0), abs=1e-4)
+    strict = measure(single, TARGET, [firing], baseline, FaithfulnessOptions(where=where))
+    assert abs(strict.faithfulness()[0] - 1) > 0.01
+    assert abs(found.empty - strict.empty) > 1e-3
+
+
 def test_a_set_and_its_complement_do_all_where_no_feature_feeds_another(single, other):
     full = attribute(single, TARGET, ALL)
     chosen = random_set(full, 40, 3)

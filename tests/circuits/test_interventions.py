@@ -243,6 +243,20 @@ def test_errors_are_what_they_were_or_nothing(tokens, make_dictionary, errors):
     assert found.after == pytest.approx(by_hand(frozen, tokens, hooks), abs=1e-5)
 
 
+@pytest.mark.parametrize("errors", ["live", "frozen", "removed"])
+def test_where_no_dictionary_stands_nothing_is_written(llama, errors):
+    """A rule that would fill all latents at the first position."""
+
+    def fill(live):
+        new = live.clone()
+        new[1, 0] = 50.0
+        return new
+
+    options = InterventionOptions(errors=errors)
+    before, after = run_edited(llama, LOGIT, {Site("mlp_out", 0): fill}, 2, options).tolist()
+    assert after == pytest.approx(before, abs=1e-5)
+
+
 def test_frozen_patterns_do_not_answer(llama):
     """What attention sees at position 3 changes; where it looks does not."""
     node = silent_node(llama, Site("mlp_out", 0), 3)

@@ -6,7 +6,7 @@ a circuit that holds all that matters leaves 0.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Final, Literal
 
@@ -49,6 +49,10 @@ class FaithfulnessOptions(Config):
     out of m(K) and m(0), where dictionaries stand; m(M) is that of the model as it is in any case."""
     patterns: Literal["free", "frozen"] = "free"
     """Of attention, in the real model."""
+    silent: Literal["replaced", "free"] = "replaced"
+    """Latents that do not fire on the prompt. `replaced`: they are outside every set but that of all, so
+    that means and counterfactual values come in by them too. `free`: they do what the model makes them
+    do, in m(0) as well, so that only what fires is tried."""
 
     @property
     def intervention(self) -> InterventionOptions:
@@ -78,7 +82,7 @@ class Measured:
 
     @property
     def whole(self) -> float:
-        """m(M) - m(0); 0 where they differ by no more than rounding."""
+        """How far m(M) lies above m(0); 0 where they differ by no more than rounding."""
         whole = self.full - self.empty
         return whole if abs(whole) > _ROUNDING * (abs(self.full) + abs(self.empty)) else 0.0
 
@@ -131,14 +135,16 @@ class _Trial:
         self.sites = {site: _Replaced(one, baseline) for site, one in self.features.items()}
 
     def unchanged(self) -> float:
-        """m(M)."""
+        """The target of the model as it is."""
         if self.options.where == "linear":
             return self.start.value
         options = self.options.model_copy(update={"errors": "kept"}).intervention
         return float(run_edited(self.frozen, self.target, {}, 1, options)[0])
 
     def run(self, sets: Sequence[FeatureSet]) -> list[float]:
-        """M of each set."""
+        """The target under each set."""
+        if self.options.silent == "free":
+            sets = [replace(one, silent=True) for one in sets]
         if self.options.where == "linear":
             return [self._linear(one) for one in sets]
         found = list[float]()

@@ -216,4 +216,8 @@ def hierarchical_set(swept: Sequence[Attribution], n: int) -> FeatureSet:
 def random_set(found: Attribution, n: int, seed: int) -> FeatureSet:
     """So many of the features below a target, drawn evenly."""
     draw = generator(seed, "random features")
-    return largest({s: torch.rand(len(o.kept), generator=draw) for s, o in found.sites.items()}, n)
+    scores = {
+        site: torch.rand(len(one.kept), generator=draw).to(one.kept.device)
+        for site, one in found.sites.items()
+    }
+    return largest(scores, n)
