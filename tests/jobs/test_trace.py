@@ -8,8 +8,9 @@ import torch
 from lmscope.circuits.graph import Graph
 from lmscope.core.feature import FeatureId
 from lmscope.dictionaries.dictionary import Dictionary
-from lmscope.jobs.trace import TraceRecipe, load_graph, plan_trace, read_report, trace
+from lmscope.jobs.trace import TraceRecipe, plan_trace, trace
 from lmscope.jobs.trace_labels import features_of
+from lmscope.jobs.trace_record import load_graph, read_report
 from lmscope.models.language_model import LanguageModel
 
 
@@ -59,6 +60,26 @@ def test_a_lower_threshold_keeps_more_and_cuts_nothing_at_0(done):
     high, low = row.sweep
     assert high.n_features <= row.n_features <= low.n_features == row.n_reached
     assert low.cut == 0.0
+
+
+def test_a_circuit_is_tried_in_the_linear_model_and_in_the_model_itself(done):
+    (row,) = read_report(done).traces
+    assert [(one.where, one.errors) for one in row.faithfulness] == [
+        ("linear", "kept"),
+        ("linear", "removed"),
+        ("real", "kept"),
+        ("real", "removed"),
+    ]
+    linear, real = row.faithfulness[0], row.faithfulness[2]
+    assert linear.full == pytest.approx(row.value, rel=1e-5)
+    assert real.full == pytest.approx(row.model_value, rel=1e-5)
+    # In the linear model silencing what was cut takes away just what the ledger calls cut.
+    assert linear.full - linear.kept == pytest.approx(row.ledger["cut"], abs=1e-4)
+
+
+def test_an_unverified_trace_has_no_trials(asked, tmp_path):
+    (row,) = read_report(trace(asked(verify=False), root=tmp_path)).traces
+    assert row.faithfulness == ()
 
 
 def test_equal_recipes_leave_equal_bytes(asked, tmp_path):

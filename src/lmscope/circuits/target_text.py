@@ -143,6 +143,15 @@ class NamedTarget:
             name += " - mean logit"
         return replace(start, name=f"{name} @{start.position}")
 
+    def read_by(self, frozen: Frozen) -> Target:
+        """The target by itself, the top prediction as the logit that it is on this prompt."""
+        if not isinstance(self.target, TopTarget):
+            return self.target
+        start = self.start(frozen)
+        assert start.token is not None
+        assert start.position is not None
+        return LogitTarget(start.token, start.position)
+
     @property
     def is_demeaned(self) -> bool:
         """Whether the mean logit is taken away."""

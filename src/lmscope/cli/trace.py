@@ -12,15 +12,15 @@ from lmscope.cli.options import JobOptions, Switch, given
 from lmscope.display.tables import Table
 
 if TYPE_CHECKING:
-    from lmscope.jobs.trace import TraceRecord
+    from lmscope.jobs.trace_record import TraceRecord
     from lmscope.runs.run import Run
 
 _EXAMPLES: Final = """Example:
 
     lmscope trace "The capital of France is" --dictionaries last
     lmscope trace "Tom met" --dictionaries RUN --target '" Ann" - " Bo"'
-    lmscope trace "a b c a b" --dictionaries RUN --target 'score 3.5 5->2' --sweep
-    lmscope trace "(a (b" --dictionaries RUN --target mlp_out@2/17@-1 --labels RUN
+    lmscope trace "a b c a b" --dictionaries RUN --target 'score 3.5 5->2'
+    lmscope trace "(a (b" --dictionaries RUN --target mlp_out@2/17@-1 --sweep
     lmscope trace --prompts many.jsonl --dictionaries RUN --json
 
 TARGET is a token (' Paris', '" Paris"' or token:123), a difference
@@ -110,6 +110,7 @@ def trace(
     absolute: Switch = False,
     signed: Switch = False,
     sweep: Switch = False,
+    unverified: Switch = False,
     circuit: Circuit = _CIRCUIT_OPTIONS,
     shown: Shown = _SHOWN_OPTIONS,
     job: JobOptions = _JOB,
@@ -124,6 +125,7 @@ def trace(
         absolute: The threshold is in the target's units.
         signed: Cut what lowers the target too, as published.
         sweep: Show what other thresholds leave.
+        unverified: Leave out the trial of the circuit, with the features outside it silenced.
         circuit: Which dictionaries stand in which model.
         shown: What is shown.
         job: Options of every job.
@@ -141,6 +143,7 @@ def trace(
         "trace.relative": False if absolute else None,
         "trace.rule": "signed" if signed else None,
         "sweep": list(trace_job.USUAL_SWEEP) if sweep else None,
+        "verify": False if unverified else None,
         "labels": [_label_source(text, job.runs_dir) for text in shown.labels] or None,
     }
     export = Export.of(shown.export, shown.export_format)
@@ -159,8 +162,8 @@ def trace(
 
 def _report(run: "Run", shown: Shown, as_json: bool) -> None:
     from lmscope.cli.trace_tree import CircuitTree, TreeShape
-    from lmscope.jobs.trace import load_graph, read_report
     from lmscope.jobs.trace_labels import read_labels
+    from lmscope.jobs.trace_record import load_graph, read_report
 
     found, labels = read_report(run), read_labels(run)
     graphs = {one.name: load_graph(run, one.name) for one in found.traces}
@@ -180,6 +183,9 @@ def _report(run: "Run", shown: Shown, as_json: bool) -> None:
         console.print_line("")
         for line in CircuitTree(graphs[one.name], labels, shape).lines():
             console.print_line(line)
+        if one.faithfulness:
+            console.print_line("")
+            console.print_table(_faithfulness_table(one))
         if one.sweep:
             console.print_line("")
             console.print_table(_sweep_table(one))
@@ -208,6 +214,24 @@ def _show(one: "TraceRecord") -> None:
             ),
         ]
     )
+
+
+def _faithfulness_table(one: "TraceRecord") -> Table:
+    models = {"linear": "linear model", "real": "model itself"}
+    rows = tuple(
+        (
+            models[row.where],
+            row.errors,
+            row.full,
+            row.empty,
+            row.kept,
+            row.faithfulness,
+            row.completeness,
+        )
+        for row in one.faithfulness
+    )
+    columns = ("in the", "errors", "target", "no feature", "circuit", "faithful", "left out")
+    return Table(columns, rows, caption="What the circuit alone brings about")
 
 
 def _sweep_table(one: "TraceRecord") -> Table:

@@ -55,17 +55,17 @@ class Export:
             ArtifactError: A file cannot be written.
         """
         from lmscope.cli import console
-        from lmscope.jobs.trace import load_graph, read_report
         from lmscope.jobs.trace_export import export_graph
         from lmscope.jobs.trace_labels import read_labels
+        from lmscope.jobs.trace_record import load_graph, read_report
 
-        names = [one.name for one in read_report(run).traces]
-        if len(names) > 1 and not self.is_folder:
+        records = read_report(run).traces
+        if len(records) > 1 and not self.is_folder:
             raise RecipeError(
-                f"'{self.path}' is one file and there are {len(names)} graphs: give a folder and --export-format."
+                f"'{self.path}' is one file and there are {len(records)} graphs: give a folder and --export-format."
             )
         labels = read_labels(run)
-        for name in names:
-            path = self.path / f"{name}.{self.form}" if self.is_folder else self.path
-            export_graph(load_graph(run, name), path, labels)
+        for one in records:
+            path = self.path / f"{one.name}.{self.form}" if self.is_folder else self.path
+            export_graph(load_graph(run, one.name), one, path, labels)
             console.say(f"Exported: {path}")

@@ -1,24 +1,25 @@
 """Trace: which features, tokens and constants a prediction, a feature or a score of a prompt is made of."""
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, cast
+from typing import Annotated, Final, Literal, cast
 
 import torch
 from pydantic import Field
 
-from lmscope.circuits.attribution import attribute, sweep
+from lmscope.circuits.attribution import Attribution, attribute, sweep
 from lmscope.circuits.config import ReplacementOptions, TraceOptions
+from lmscope.circuits.faithfulness import FaithfulnessOptions, measure
+from lmscope.circuits.feature_sets import kept_by
 from lmscope.circuits.frozen import Frozen, freeze
 from lmscope.circuits.graph import SUFFIX, Graph
 from lmscope.circuits.graph_building import build_graph
+from lmscope.circuits.means import ZeroBaseline
 from lmscope.circuits.replacement import Replacement
 from lmscope.circuits.target_text import NamedTarget, parse_target, resolve_target
 from lmscope.circuits.targets import Start
-from lmscope.core.config import Config
-from lmscope.core.errors import ArtifactError, DataError
+from lmscope.core.errors import DataError
 from lmscope.core.files import write_text
 from lmscope.core.protocols import Listener, Tokenizer
 from lmscope.jobs.bench import measured_exclusion
@@ -33,6 +34,18 @@ from lmscope.jobs.trace_dictionaries import (
 )
 from lmscope.jobs.trace_labels import CircuitAtlases, features_of, write_labels
 from lmscope.jobs.trace_prompts import Prompt, PromptChoice, read_prompts, tokens_of
+from lmscope.jobs.trace_record import (
+    GRAPHS,
+    TABLE_FILE,
+    FaithfulnessRow,
+    Predicted,
+    SweepRow,
+    TraceRecord,
+    TraceReport,
+    as_json,
+    load_graph,
+    read_record,
+)
 from lmscope.models.batch import Batch
 from lmscope.models.exclusion import Exclusion
 from lmscope.models.language_model import LanguageModel
@@ -40,12 +53,13 @@ from lmscope.runs.recipe import Recipe
 from lmscope.runs.run import Run
 from lmscope.text.pieces import token_pieces
 
-GRAPHS: Final = "graphs"
-"""Below `artifacts`: for each prompt NAME.graph, and NAME.json with what was found."""
-TABLE_FILE: Final = "traces.json"
-"""Below `artifacts`: what is common to all prompts, and a row for each."""
 N_PREDICTED: Final = 5
 USUAL_SWEEP: Final = (0.2, 0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001, 0.0)
+_TRIALS: Final = tuple(
+    FaithfulnessOptions(where=where, errors=errors)
+    for where in ("linear", "real")
+    for errors in ("kept", "removed")
+)
 _HALF: Final = (torch.float16, torch.bfloat16)
 
 
@@ -67,76 +81,10 @@ class TraceRecipe(Recipe):
     least_flow: Annotated[float, Field(ge=0)] = 1e-4
     """Edges with a smaller share of the target are left out of the graph, and so are tokens and errors
     that add less."""
+    verify: bool = True
+    """Whether the circuit is tried: features outside it silenced, in the linear model and in the model itself."""
     labels: tuple[str, ...] = ()
     """Atlases (runs, folders or packed files) that say what features mean."""
-
-
-class Predicted(Config):
-    """A token that the model itself, not the linear one, holds probable."""
-
-    token: int
-    text: str
-    probability: float
-    logit: float
-
-
-class SweepRow(Config):
-    """What is left of a circuit at a threshold."""
-
-    threshold: float
-    """As of `TraceOptions`."""
-    n_features: int
-    """Traced further."""
-    recovered: float | None = None
-    """Share of the target that kept paths bring from tokens and positions; absent for a target of 0."""
-    cut: float
-    """Of the target, by features that were not traced further."""
-    errors: float
-    residual: float
-
-
-class TraceRecord(Config):
-    """What was found on one prompt; no time and no path."""
-
-    name: str
-    prompt: str
-    target: str
-    """For people."""
-    value: float
-    """Of the target in the linear model."""
-    model_value: float | None = None
-    """Of a logit or a difference of two, in the model itself and after any softcap; else absent."""
-    recovered: float | None = None
-    ledger: dict[str, Any]
-    n_features: int
-    """Kept."""
-    n_reached: int
-    """Features that add something, kept or not."""
-    n_nodes: int
-    n_edges: int
-    n_tokens: int
-    position: int
-    """Where the target stands; predictions are of the token after it."""
-    predictions: tuple[Predicted, ...]
-    sweep: tuple[SweepRow, ...] = ()
-
-
-class TraceReport(Config):
-    """What one run found."""
-
-    model: str
-    weights_hash: str
-    stored_in: str
-    """Number format of the model's weights."""
-    computed_in: str
-    """Number format of the linear model, in which ledgers are kept."""
-    dictionaries: dict[str, str]
-    """Name by the site that it writes."""
-    missing: tuple[str, ...]
-    """Outputs of attention and feed-forward layers without a dictionary: traced through as they are."""
-    mlp: str
-    """How feed-forward layers without one became linear."""
-    traces: tuple[TraceRecord, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -189,8 +137,8 @@ def trace(
             if not done.exists():
                 found = _named(tracing, prompt, target, len(prompts))
                 found.graph.save(folder / f"{prompt.name}{SUFFIX}")
-                write_text(done, _json(found.record.to_mapping()))
-            records.append(_record(done))
+                write_text(done, as_json(found.record.to_mapping()))
+            records.append(read_record(done))
             run.progress("trace", len(records), len(prompts))
         if recipe.labels:
             features = [
@@ -199,7 +147,7 @@ def trace(
             with CircuitAtlases(recipe.labels, parts.dictionaries) as atlases:
                 write_labels(run, atlases.labels(features))
         report = tracing.report(records)
-        write_text(run.artifacts / TABLE_FILE, _json(report.to_mapping()))
+        write_text(run.artifacts / TABLE_FILE, as_json(report.to_mapping()))
         run.event("result", name="trace", figures=_figures(records))
     return run
 
@@ -324,25 +272,13 @@ class Tracing:
         place = found.start.position
         assert place is not None
         logits = _model_logits(frozen, place)
-        rows = [
-            SweepRow(
-                threshold=threshold,
-                n_features=one.n_kept,
-                recovered=_finite(one.ledger.recovered),
-                cut=one.ledger.cut,
-                errors=one.ledger.summary()["errors"],
-                residual=one.ledger.residual,
-            )
-            for threshold, one in zip(
-                recipe.sweep, sweep(frozen, target, recipe.sweep, recipe.trace), strict=True
-            )
-        ]
         record = TraceRecord(
             name=prompt.name,
             prompt=prompt.text,
             target=found.start.name,
             value=found.start.value,
             model_value=_model_value(target, found.start, logits),
+            probability=_probability(found.start, logits),
             recovered=_finite(found.ledger.recovered),
             ledger={k: v for k, v in found.ledger.to_mapping().items() if k != "recovered"},
             n_features=found.n_kept,
@@ -352,9 +288,23 @@ class Tracing:
             n_tokens=len(tokens),
             position=place,
             predictions=_predictions(model, logits),
-            sweep=tuple(rows),
+            sweep=tuple(self._sweep(frozen, target)),
+            faithfulness=tuple(_faithfulness(found, target)) if recipe.verify else (),
         )
         return Traced(graph, record)
+
+    def _sweep(self, frozen: Frozen, target: NamedTarget) -> Iterator[SweepRow]:
+        recipe = self.recipe
+        swept = sweep(frozen, target, recipe.sweep, recipe.trace)
+        for threshold, one in zip(recipe.sweep, swept, strict=True):
+            yield SweepRow(
+                threshold=threshold,
+                n_features=one.n_kept,
+                recovered=_finite(one.ledger.recovered),
+                cut=one.ledger.cut,
+                errors=one.ledger.summary()["errors"],
+                residual=one.ledger.residual,
+            )
 
     def report(self, records: Sequence[TraceRecord]) -> TraceReport:
         """What all prompts have in common, with a row for each."""
@@ -388,25 +338,6 @@ def widen(model: LanguageModel, listener: Listener) -> str:
     return stored_in
 
 
-def read_report(run: Run) -> TraceReport:
-    """What a trace found.
-
-    Raises:
-        ArtifactError: It is missing or damaged.
-    """
-    path = run.artifacts / TABLE_FILE
-    return TraceReport.from_mapping(_read(path), f"'{path}'")
-
-
-def load_graph(run: Run, name: str) -> Graph:
-    """The circuit of one prompt of a run.
-
-    Raises:
-        ArtifactError: There is none.
-    """
-    return Graph.load(run.artifacts / GRAPHS / f"{name}{SUFFIX}")
-
-
 def _named(tracing: Tracing, prompt: Prompt, target: NamedTarget, n_prompts: int) -> Traced:
     """Trace one prompt; what is wrong with one of many names it."""
     try:
@@ -414,23 +345,6 @@ def _named(tracing: Tracing, prompt: Prompt, target: NamedTarget, n_prompts: int
     except DataError as error:
         where = "" if n_prompts == 1 else f"Prompt '{prompt.name}': "
         raise DataError(f"{where}{error}") from None
-
-
-def _record(path: Path) -> TraceRecord:
-    return TraceRecord.from_mapping(_read(path), f"'{path}'")
-
-
-def _read(path: Path) -> Mapping[str, Any]:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ArtifactError(f"There is no trace at '{path}'.") from None
-    except (OSError, ValueError) as error:
-        raise ArtifactError(f"'{path}' is damaged: {error}. Trace it again.") from None
-
-
-def _json(values: Mapping[str, Any]) -> str:
-    return json.dumps(values, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 @torch.no_grad()
@@ -446,6 +360,30 @@ def _model_value(target: NamedTarget, start: Start, logits: torch.Tensor) -> flo
     if start.against is not None:
         return value - float(logits[start.against])
     return value - float(logits.mean()) if target.is_demeaned else value
+
+
+def _probability(start: Start, logits: torch.Tensor) -> float | None:
+    return None if start.token is None else float(logits.softmax(-1)[start.token])
+
+
+def _faithfulness(found: Attribution, target: NamedTarget) -> Iterator[FaithfulnessRow]:
+    """The circuit and all features but it, each in both models, with errors kept and removed."""
+    if not found.sites:
+        return
+    circuit = kept_by(found)
+    for options in _TRIALS:
+        sets = [circuit, circuit.complement()]
+        tried = measure(found.frozen, target.read_by(found.frozen), sets, ZeroBaseline(), options)
+        faithful, rest = (_finite(share) for share in tried.faithfulness())
+        yield FaithfulnessRow(
+            where=options.where,
+            errors=options.errors,
+            full=tried.full,
+            empty=tried.empty,
+            kept=tried.kept[0],
+            faithfulness=faithful,
+            completeness=rest,
+        )
 
 
 def _predictions(model: LanguageModel, logits: torch.Tensor) -> tuple[Predicted, ...]:

@@ -1,25 +1,69 @@
 """Graphs in the forms of other tools, with what their features mean."""
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Final
 
-from lmscope.circuits.graph import SUFFIX, Graph
-from lmscope.core.errors import RecipeError
-from lmscope.jobs.trace_labels import Labels
+from lmscope.circuits.exchange.attribution_json import (
+    Additions,
+    AttributionJsonOptions,
+    save_attribution_json,
+    slug_of,
+)
+from lmscope.circuits.exchange.graphml import save_graphml
+from lmscope.circuits.graph import Graph
+from lmscope.core.errors import RecipeError, did_you_mean
+from lmscope.jobs.trace_labels import Labels, features_of
+from lmscope.jobs.trace_record import TraceRecord
+
+_Named = dict[str, str]
+"""Labels by the ids of nodes."""
 
 
-def export_graph(graph: Graph, path: Path, labels: Labels) -> None:
+def export_graph(graph: Graph, record: TraceRecord, path: Path, labels: Labels) -> None:
     """Write a graph in the form that a file's ending names.
 
     Args:
         graph: The graph.
-        path: Ends in .graph.
+        record: What was found on its prompt.
+        path: Ends in .graph, .json (an attribution graph) or .graphml.
         labels: What its features mean.
 
     Raises:
         RecipeError: It ends otherwise.
         ArtifactError: It cannot be written.
     """
-    if path.suffix == SUFFIX:
-        graph.save(path)
-        return
-    raise RecipeError(f"Graphs are not written as '{path.suffix}': take .graph.")
+    if path.suffix not in _WRITERS:
+        raise RecipeError(
+            f"Graphs are not written as '{path.suffix}'.{did_you_mean(path.suffix, _WRITERS)}"
+        )
+    features = features_of(graph)
+    named = {node: labels[feature] for node, feature in features.items() if feature in labels}
+    _WRITERS[path.suffix](graph, record, path, named)
+
+
+def _own(graph: Graph, _record: TraceRecord, path: Path, _named: _Named) -> None:
+    graph.save(path)
+
+
+def _attribution_json(graph: Graph, record: TraceRecord, path: Path, named: _Named) -> None:
+    node = graph.nodes[0]
+    logit = None if node.token is None else graph.meta.target.removeprefix("logit ")
+    text = next((p.text for p in record.predictions if p.token == node.token), logit)
+    additions = Additions(
+        probability=record.probability,
+        target_text=text if node.against is None else logit,
+        labels=named,
+    )
+    save_attribution_json(graph, path, AttributionJsonOptions(slug=slug_of(record.name)), additions)
+
+
+def _graphml(graph: Graph, _record: TraceRecord, path: Path, named: _Named) -> None:
+    save_graphml(graph, path, named)
+
+
+_WRITERS: Final[Mapping[str, Callable[[Graph, TraceRecord, Path, _Named], None]]] = {
+    ".graph": _own,
+    ".json": _attribution_json,
+    ".graphml": _graphml,
+}
