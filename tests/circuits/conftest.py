@@ -17,6 +17,20 @@ from lmscope.dictionaries.config import DictionaryConfig, JumpReLU, ReLU, TopK
 from lmscope.dictionaries.dictionary import Dictionary
 from lmscope.models.miniature import miniature
 
+# Every identity runs over all families, and every way of feed-forward layers over those that differ by it.
+# What costs much runs where families differ most: position embeddings and biases, branches side by side,
+# norms after layers and over heads. The rest is slow.
+OFTEN = {("llama", "half_rule"), ("gemma3", "half_rule"), ("gpt2", "leaf"), ("gpt_neox", "leaf")}
+FEW = {"gpt2": "leaf", "gpt_neox": "gates", "gemma3": "half_rule"}
+COSTLY = {
+    "test_the_pass_equals_the_recursion_over_direct_contributions",
+    "test_the_flow_into_a_feature_sums_to_its_attribution",
+    "test_total_attribution_equals_automatic_differentiation",
+    "test_a_score_is_traced_by_either_side_without_counting_twice",
+    "test_written_and_read_back_it_is_equal",
+    "test_each_part_that_is_let_go_makes_a_difference",
+    "test_doubling_a_feature_changes_another_by_the_edge_between_them",
+}
 CAUSAL = ("gpt2", "gpt_neox", "llama", "qwen2", "qwen3", "gemma2", "gemma3")
 N_LATENTS = 48
 
@@ -64,6 +78,22 @@ def make_dictionary():
 @pytest.fixture(scope="session")
 def make_mixed():
     return mixed
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Mark as slow what repeats an identity on another family and another way of feed-forward layers."""
+    for item in items:
+        given = item.callspec.params if hasattr(item, "callspec") else {}
+        family, mlp = given.get("family"), given.get("frozen")
+        if family is None:
+            continue
+        if item.originalname in COSTLY:
+            often = family in FEW and mlp in (None, FEW[family])
+        else:
+            often = mlp in (None, "gates") or (family, mlp) in OFTEN
+        if not often:
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture(scope="session", params=CAUSAL)

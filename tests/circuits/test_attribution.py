@@ -77,7 +77,7 @@ def test_tokens_positions_errors_and_all_constants_sum_to_the_target(frozen):
 
 
 @pytest.mark.parametrize("rule", ["abs", "signed"])
-@pytest.mark.parametrize("threshold", [0.0, 1e-3, 0.03, 0.3, 2.0])
+@pytest.mark.parametrize("threshold", [0.0, 0.03, 2.0])
 def test_the_ledger_holds_at_any_threshold_under_both_rules(frozen, rule, threshold):
     for target in targets(frozen):
         found = attribute(frozen, target, TraceOptions(threshold=threshold, rule=rule))
@@ -120,7 +120,7 @@ def test_silencing_a_feature_in_the_linear_model_takes_its_attribution_away(froz
 
 
 @pytest.mark.parametrize("rule", ["abs", "signed"])
-@pytest.mark.parametrize("threshold", [0.01, 0.2])
+@pytest.mark.parametrize("threshold", [0.03, 0.2])
 def test_the_pass_equals_the_recursion_over_direct_contributions(frozen, rule, threshold):
     target = LogitTarget(9, -1, against=3)
     options = TraceOptions(threshold=threshold, rule=rule)
