@@ -20,6 +20,7 @@ from lmscope.jobs.demo import DemoRecipe
 from lmscope.jobs.evaluate import EvaluateRecipe
 from lmscope.jobs.explain import ExplainRecipe
 from lmscope.jobs.geometry import GeometryRecipe
+from lmscope.jobs.trace import TraceRecipe
 from lmscope.jobs.train import TrainRecipe
 from lmscope.server.app import describe
 
@@ -62,7 +63,10 @@ def recipes_page() -> str:
         "`--set a.b=c` changes any key, the value read as TOML.\n",
     ]
     done: set[str] = set()
-    jobs = (TrainRecipe, EvaluateRecipe, AtlasRecipe, ExplainRecipe, GeometryRecipe, DemoRecipe)
+    jobs = (
+        *(TrainRecipe, EvaluateRecipe, AtlasRecipe, ExplainRecipe, GeometryRecipe, TraceRecipe),
+        DemoRecipe,
+    )
     for recipe in jobs:
         parts.append(f'## job = "{recipe.model_fields["job"].default}"\n')
         parts += tables(recipe, "", done)

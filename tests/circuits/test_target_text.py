@@ -104,7 +104,7 @@ def test_a_feature_is_found_by_site_and_by_the_name_of_its_dictionary():
     assert FeatureText("mine", 3).resolve(sites) == FeatureText("mlp_out@2", 3).resolve(sites)
     with pytest.raises(DataError, match=r"no feature 'mlp_out@3/3'.* Did you mean mlp_out@2\?"):
         FeatureText("mlp_out@3", 3).resolve(sites)
-    with pytest.raises(DataError, match="none at all"):
+    with pytest.raises(DataError, match="no dictionary at all"):
         FeatureText("mlp_out@3", 3).resolve({})
 
 

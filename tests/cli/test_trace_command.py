@@ -48,7 +48,7 @@ def run(desk, tmp_path, *words):
 
 
 def test_a_trace_shows_its_ledger_and_its_circuit(desk, tmp_path, capsys):
-    assert run(desk, tmp_path, "one two", "--sweep") == 0
+    assert run(desk, tmp_path, "one two", "--sweep", "--children", "99") == 0
     shown = capsys.readouterr().out
     for words in ("ledger", "residual", "recovered", "mlp_out@1/", "├─", "What other thresholds"):
         assert words in shown

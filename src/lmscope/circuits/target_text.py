@@ -110,7 +110,7 @@ class FeatureText:
         if self.where not in sites:
             raise DataError(
                 f"There is no feature '{self.where}/{self.latent}': no dictionary of this circuit writes or is "
-                f"called '{self.where}'.{did_you_mean(self.where, sites) or ' There is none at all.'}"
+                f"called '{self.where}'.{did_you_mean(self.where, sites) or ' It has no dictionary at all.'}"
             )
         return FeatureTarget(sites[self.where], self.position, self.latent)
 

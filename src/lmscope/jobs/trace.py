@@ -222,7 +222,7 @@ class Tracing:
     def say_what_is_covered(self, listener: Listener) -> None:
         """Tell which outputs have no dictionary, and what becomes of them."""
         missing = [str(site) for site in self.replacement.missing()]
-        n_covered = len(self.replacement.dictionaries)
+        covered = self.replacement.dictionaries
         if not missing:
             return
         how = {
@@ -231,7 +231,7 @@ class Tracing:
             "leaf": "feed-forward outputs as leaves",
         }
         message = (
-            f"{n_covered} dictionaries cover {', '.join(map(str, self.replacement.dictionaries)) or 'nothing'}; "
+            f"Dictionaries stand at {', '.join(map(str, covered)) or 'no site'}; "
             f"{len(missing)} layer outputs have none and are traced through: attention with its frozen "
             f"patterns, {how[self.recipe.replacement.mlp]}."
         )
