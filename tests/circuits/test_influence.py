@@ -110,3 +110,12 @@ def test_a_circle_is_refused(make_graph):
 def test_an_unknown_choice_is_refused_with_near_names(small):
     with pytest.raises(DataError, match=r"no node 'mlp_out@1/5@3'. Did you mean mlp_out@1/4@3"):
         graph_scores(small, chosen=["mlp_out@1/5@3"])
+
+
+def test_what_flows_into_a_feature_that_is_not_chosen_does_not_count(make_graph):
+    """target <- f alone <- error alone: chosen, all of f's input is error; not chosen, f is an end."""
+    name, error = "mlp_out@1/4@3", "error:mlp_out@0@3"
+    graph = make_graph({name: 1.0, error: 1.0}, {(name, "target"): 1.0, (error, name): 1.0})
+    # Weights 1 each of target, f, error. Chosen: f misses all. Not chosen: the target does.
+    assert graph_scores(graph).completeness == pytest.approx(2 / 3)
+    assert graph_scores(graph, chosen=[]).completeness == pytest.approx(1 / 2)

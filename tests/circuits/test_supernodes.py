@@ -145,3 +145,9 @@ def test_wrong_similarities_and_groups_are_refused(graph):
         group(graph, [one, Supernode("one", NAMES[2:], 1.0, 1.0)])
     with pytest.raises(DataError, match="no node 'mlp_out@9/1@1'"):
         group(graph, [Supernode("x", ("mlp_out@9/1@1",), 1.0, 1.0)])
+
+
+def test_no_limit_brings_together_what_must_stay_apart(graph):
+    any_ = SupernodeOptions(least=-1.0, position="same", same_sign=False)
+    found = supernodes(graph, np.ones((5, 5)), any_)
+    assert {one.members for one in found} == {NAMES[1:3], NAMES[3:]}

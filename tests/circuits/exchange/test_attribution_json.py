@@ -23,7 +23,7 @@ from lmscope.circuits.graph_building import build_graph
 from lmscope.circuits.head_score_building import head_score
 from lmscope.circuits.influence import cumulative, node_influence
 from lmscope.circuits.pruning import PruningOptions, prune
-from lmscope.circuits.scores import ScoreTarget
+from lmscope.circuits.scores import ScoreTarget, score_pairs
 from lmscope.circuits.supernodes import Supernode
 from lmscope.circuits.targets import FeatureTarget, LogitTarget
 from lmscope.core.errors import ArtifactError, DataError, RecipeError
@@ -233,6 +233,18 @@ def test_the_pairs_that_are_shown_and_the_rest_are_the_score(frozen_llama):
     assert sum(v for _, v in every.query_totals) == pytest.approx(every.value)
     assert sum(v for _, v in every.key_totals) == pytest.approx(every.value)
     json.dumps(every.to_mapping(), allow_nan=False)
+
+
+def test_pairs_keep_their_writers(frozen_llama):
+    score = head_score(frozen_llama, 2, 1, 6, 3, n_top=30)
+    for shown, (query, key, value) in zip(
+        score.pairs, score_pairs(frozen_llama, 2, 1, 6, 3).top(30), strict=True
+    ):
+        assert shown[2] == value
+        for name, writer, position in ((shown[0], query, 6), (shown[1], key, 3)):
+            assert name.endswith(f"@{position}")
+            assert (writer.kind == "feature") == ("/" in name)
+            assert writer.kind != "feature" or name == f"{writer}@{position}"
 
 
 HOSTILE = "<img src=x onerror=alert(1)>\u202e\x1b]0;x\x07\0"
