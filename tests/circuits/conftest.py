@@ -8,13 +8,17 @@ import torch
 
 from lmscope.circuits.attribution import attribute
 from lmscope.circuits.config import ReplacementOptions, TraceOptions
-from lmscope.circuits.frozen import freeze
+from lmscope.circuits.features import ActiveFeatures
+from lmscope.circuits.frozen import Branch, Frozen, freeze
+from lmscope.circuits.frozen_norm import BiasKey, FrozenNorm
 from lmscope.circuits.graph import Graph, GraphDictionary, GraphMeta, GraphNode
 from lmscope.circuits.graph_building import build_graph
 from lmscope.circuits.replacement import Replacement
 from lmscope.circuits.targets import LogitTarget
+from lmscope.core.site import Site
 from lmscope.dictionaries.config import DictionaryConfig, JumpReLU, ReLU, TopK
 from lmscope.dictionaries.dictionary import Dictionary
+from lmscope.models.exclusion import Exclusion
 from lmscope.models.miniature import miniature
 
 # Every identity runs over all families, and every way of feed-forward layers over those that differ by it.
@@ -190,3 +194,100 @@ def frozen_llama(tokens):
     """One run with dictionaries of every kind, feed-forward layers through their gates."""
     options = ReplacementOptions(dtype="float64")
     return freeze(Replacement(miniature("llama"), mixed(), options), tokens)
+
+
+class Everywhere(Exclusion):
+    """Keeps every position, so that hand-made prompts need no token in front."""
+
+    def keep_tokens(self, tokens, mask, special_ids):
+        return torch.ones_like(tokens, dtype=torch.bool)
+
+
+@pytest.fixture(scope="session")
+def everywhere():
+    return Everywhere()
+
+
+def blank_gpt2(half, n_layers, *, activation="relu", hidden=4):
+    """A model that does nothing yet: all weights 0, one head, `2 * half` wide.
+
+    Its second half is meant to mirror the first with the other sign, so that layer norms find a mean of 0.
+    """
+    model = miniature(
+        "gpt2",
+        n_layer=n_layers,
+        n_embd=2 * half,
+        n_head=1,
+        n_inner=hidden,
+        activation_function=activation,
+        tie_word_embeddings=False,
+    )
+    for parameter in model.hf.parameters():
+        parameter.data.zero_()
+    return model
+
+
+def mirrored(vectors):
+    return torch.cat([vectors, -vectors], -1)
+
+
+@pytest.fixture(scope="session")
+def make_blank_gpt2():
+    return blank_gpt2
+
+
+@pytest.fixture(scope="session")
+def mirror():
+    return mirrored
+
+
+def by_hand(embed, layers):
+    """A frozen run without attention or norms: each layer's features read the stream and add to it.
+
+    Args:
+        embed: `[pos, model]`.
+        layers: For each, what its features read `[latent, model]`, their constants, what they write, and
+            what stands at the site (None: what the dictionary makes).
+    """
+    unit = FrozenNorm(
+        False,
+        embed.new_ones(len(embed)),
+        embed.new_ones(embed.shape[1]),
+        None,
+        BiasKey(len(layers), "final_norm"),
+    )
+    x, stages, streams = embed, [], [embed]
+    for layer, (reads, constants, writes, written) in enumerate(layers):
+        width = embed.shape[1]
+        config = DictionaryConfig(
+            reads=(f"resid_mid@{layer}",),
+            writes=(f"mlp_out@{layer}",),
+            d_read=width,
+            d_write=width,
+            n_latents=len(reads),
+            sparsity=ReLU(),
+            normalisation="none",
+        )
+        empty = Dictionary(config).to(embed.dtype).state_dict()
+        given = {"W_enc": reads, "b_enc": constants, "W_dec": writes}
+        dictionary = Dictionary.from_tensors(config, {**empty, **given})
+        out = dictionary(x) if written is None else written
+        features = ActiveFeatures.at(dictionary, x, out, embed.new_ones(len(embed)))
+        stages.append((Branch(Site("mlp_out", layer), features=features),))
+        x = x + out
+        streams.append(x)
+    return Frozen(
+        object.__new__(Replacement),
+        torch.zeros(len(embed), dtype=torch.long),
+        embed,
+        None,
+        tuple(stages),
+        tuple(streams),
+        unit,
+        {},
+    )
+
+
+@pytest.fixture(scope="session")
+def frozen_by_hand():
+    return by_hand
