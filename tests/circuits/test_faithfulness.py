@@ -237,9 +237,13 @@ def test_sets_are_of_the_size_that_was_asked_for(llama):
             assert len(chosen) == n
 
 
-def test_a_hierarchical_set_is_the_circuit_of_its_size(llama):
-    """At the size of a circuit it is that circuit, and below it holds none that direct paths miss."""
-    swept = [attribute(llama, TARGET, TraceOptions(threshold=t)) for t in (1e9, 0.3, 0.03, 0.003)]
+@pytest.mark.parametrize("rule", ["abs", "signed"])
+def test_a_hierarchical_set_is_the_circuit_of_its_size(llama, rule):
+    """And below its size the largest direct contributions; also where large ones are cut by their sign."""
+    swept = [
+        attribute(llama, TARGET, TraceOptions(threshold=t, rule=rule))
+        for t in (1e9, 0.3, 0.03, 0.003)
+    ]
     for found in swept[1:]:
         chosen = hierarchical_set(swept, found.n_kept)
         assert all(torch.equal(chosen.kept[site], one.kept) for site, one in found.sites.items())
