@@ -1,6 +1,6 @@
 """Random graphs of features with planted edges: what is found, and by brute force over all paths."""
 
-from itertools import combinations
+from itertools import combinations, pairwise
 
 import numpy as np
 import pytest
@@ -163,7 +163,7 @@ def paths(planted, node, kept):
         for chain in combinations([other for other in above if kept[other]], length):
             steps = [node, *chain]
             product = planted.goals.get(steps[-1], 0.0)
-            for source, goal in zip(steps, steps[1:], strict=False):
+            for source, goal in pairwise(steps):
                 product *= planted.read[goal, source]
             total += product
     return total
