@@ -15,7 +15,9 @@ from lmscope.cli import console
         (None, "/somewhere/lmscope/__main__.py", "python -m lmscope"),
     ],
 )
-def test_the_program_names_itself_as_the_shell_here_finds_it(on_path, called, expected, monkeypatch):
+def test_the_program_names_itself_as_the_shell_here_finds_it(
+    on_path, called, expected, monkeypatch
+):
     monkeypatch.setattr(console, "which", lambda _name: on_path)
     monkeypatch.setattr(sys, "argv", [called])
     assert console.own_command() == expected

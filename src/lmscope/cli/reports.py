@@ -66,4 +66,6 @@ def report_demo(result: DemoResult, as_json: bool) -> None:
         console.say(f"Plots: {result.plots[0].parent}")
     command = console.own_command()
     console.say(f"More of any latent: {command} atlas show {result.run.path} LATENT")
-    console.say(f"See, search and steer all of it in the browser: {command} serve {result.run.path}")
+    console.say(
+        f"See, search and steer all of it in the browser: {command} serve {result.run.path}"
+    )
