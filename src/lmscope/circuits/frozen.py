@@ -11,7 +11,7 @@ from lmscope.circuits.branches import FrozenAttention, FrozenMlp, paths_of
 from lmscope.circuits.features import ActiveFeatures
 from lmscope.circuits.frozen_norm import Biases, BiasKey, FrozenNorm
 from lmscope.circuits.replacement import Replacement
-from lmscope.core.errors import DataError
+from lmscope.core.errors import DataError, ModelError
 from lmscope.core.site import Site
 from lmscope.dictionaries.dictionary import Dictionary
 from lmscope.models.activation import self_gate
@@ -150,6 +150,11 @@ def freeze(replacement: Replacement, tokens: Sequence[int] | Int[Tensor, "pos"])
     ids = torch.as_tensor(tokens, device=replacement.model.device).long()
     if not len(ids):
         raise DataError("There is no token to trace: give a prompt.")
+    limit = replacement.model.max_positions
+    if limit is not None and len(ids) > limit:
+        raise ModelError(
+            f"{replacement.model.name} has positions for {limit} tokens; {len(ids)} were given: shorten the prompt."
+        )
     return _Freezing(replacement, ids).go()
 
 

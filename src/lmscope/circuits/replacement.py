@@ -43,9 +43,10 @@ class Replacement:
         exclusion: Positions at which dictionaries do not stand: by default the first and special ones.
 
     Raises:
-        ModelError: The model is an encoder, has no attention, or no language-model head.
+        ModelError: The model is an encoder, has no attention, or no language-model head, or a dictionary is
+            of a model of another width.
         SiteError: A dictionary stands where none can.
-        ArtifactError: A dictionary is of another model, or two write the same site.
+        ArtifactError: Two dictionaries write the same site.
 
     Attributes:
         dictionaries: By the site that they write, in forward order.
