@@ -8,6 +8,7 @@ from huggingface_hub import constants
 
 from lmscope.jobs.demo import DemoRecipe
 from lmscope.jobs.evaluate import EvaluateRecipe
+from lmscope.jobs.lm import LmRecipe, plan_lm
 from lmscope.jobs.plan import Machine, plan_training
 from lmscope.jobs.train import TrainRecipe
 from lmscope.models.catalog import CATALOG
@@ -16,7 +17,8 @@ from lmscope.text.hub import HubAddress
 from lmscope.training.schedule import warmup_steps
 
 JOBS = {
-    kind.model_fields["job"].default: kind for kind in (TrainRecipe, EvaluateRecipe, DemoRecipe)
+    kind.model_fields["job"].default: kind
+    for kind in (TrainRecipe, EvaluateRecipe, DemoRecipe, LmRecipe)
 }
 N_DICTIONARIES = {
     "demo": 1,
@@ -69,7 +71,8 @@ def test_the_digest_follows_what_is_computed_and_not_the_label(recipe):
 
 def test_what_it_asks_for_exists(recipe):
     """The text comes with lmscope or from the hub."""
-    assert recipe.model.name in CATALOG
+    if not isinstance(recipe, LmRecipe):  # that one makes its model
+        assert recipe.model.name in CATALOG
     if recipe.text.source != "sample":
         HubAddress.parse(recipe.text.source)
 
@@ -79,6 +82,10 @@ def test_it_is_planned_without_network_weights_and_text(recipe, tmp_path, monkey
     monkeypatch.setenv("LMSCOPE_CACHE", str(tmp_path))
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    if isinstance(recipe, LmRecipe):
+        n_steps = plan_lm(recipe).values["n_steps"]
+        assert n_steps > warmup_steps(n_steps, recipe.training.schedule)
+        return
     longest = {"max_tokens": recipe.text.max_tokens or 1_000_000}
     recipe = recipe.model_copy(update={"text": recipe.text.model_copy(update=longest)})
     plan = plan_training(recipe, Machine(memory_bytes=80 * 2**30, devices=1, device_tflops=1.0))

@@ -250,8 +250,13 @@ def test_a_request_that_is_stopped_counts_at_its_worst_too(open_endpoint, chat_s
 
     chat_server.next.append(stopped)
     endpoint = open_endpoint(answer_tokens=50)
-    with pytest.raises(KeyboardInterrupt):
-        ask(endpoint)
+    # A shell that starts the tests in the background has them ignore Ctrl-C.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            ask(endpoint)
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert (endpoint.spent.n_calls, endpoint.spent.n_answer_tokens) == (1, 50)
 
 
