@@ -1,6 +1,6 @@
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from lmscope.dictionaries import products
@@ -32,12 +32,34 @@ def kept(selected):
     return {(token, latent): pytest.approx(pre, rel=1e-3, abs=1e-2) for token, latent, pre in rows}
 
 
+def assert_same_choice(fine, coarse, norms, *, across_tokens=False):
+    """Equal places and values; of two scores that float32 cannot tell apart either may be kept."""
+    mine, other = kept(fine), kept(coarse)
+    assert all(mine[place] == other[place] for place in mine.keys() & other.keys())
+    left, right = (
+        {p: mine[p] for p in mine if p not in other},
+        {p: other[p] for p in other if p not in mine},
+    )
+    scores = [
+        sorted(
+            (token, value.expected * float(norms[latent])) for (token, latent), value in one.items()
+        )
+        for one in (left, right)
+    ]
+    if across_tokens:
+        scores = [sorted((0, score) for _, score in one) for one in scores]
+    assert [token for token, _ in scores[0]] == [token for token, _ in scores[1]]
+    for (_, a), (_, b) in zip(*scores, strict=True):
+        assert a == pytest.approx(b, rel=1e-5)
+
+
 @settings(max_examples=10, deadline=None)
 @given(st.integers(0, 2**31), st.sampled_from([1, 4, 20, 300]), COARSE)
+@example(6561, 4, "bf16")  # the fourth and fifth score of one token differ by less than rounding
 def test_a_coarse_product_changes_no_choice_of_topk(seed, k, precision):
     fine = select_topk(*problem(seed), k)
     coarse = select_topk(*problem(seed), k, precision=precision)
-    assert kept(fine) == kept(coarse)
+    assert_same_choice(fine, coarse, problem(seed)[3])
 
 
 @settings(max_examples=10, deadline=None)
@@ -45,7 +67,7 @@ def test_a_coarse_product_changes_no_choice_of_topk(seed, k, precision):
 def test_a_coarse_product_changes_no_choice_of_batchtopk(seed, floor, precision):
     fine = select_batchtopk(*problem(seed), 400, floor=floor)
     coarse = select_batchtopk(*problem(seed), 400, floor=floor, precision=precision)
-    assert kept(fine) == kept(coarse)
+    assert_same_choice(fine, coarse, problem(seed)[3], across_tokens=True)
 
 
 @settings(max_examples=10, deadline=None)
