@@ -27,6 +27,13 @@ def test_runs_are_listed_and_damaged_ones_say_why(tmp_path):
     assert "damaged" in entries["broken"].problem
 
 
+def test_runs_begun_within_one_second_are_listed_in_their_order(tmp_path):
+    names = ["zebra", "yak", "ant", "bee"]
+    for name in names:
+        make(tmp_path, name)
+    assert [entry.path.name for entry in list_runs(tmp_path)] == names
+
+
 def test_an_absent_folder_has_no_runs(tmp_path):
     assert list_runs(tmp_path / "absent") == ()
 

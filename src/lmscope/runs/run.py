@@ -6,6 +6,7 @@ import re
 import time
 import tomllib
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
@@ -79,7 +80,7 @@ class Run:
             name=recipe.name,
             recipe_digest=recipe.digest(),
             machine=describe_machine(device),
-            created=now(),
+            created=datetime.now(UTC),  # finer than the rest: it orders the runs of a folder
         )
         try:
             write_text(path / RECIPE_FILE, recipe.to_toml())
