@@ -126,6 +126,258 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/graphs": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Graphs
+         * @description All graphs.
+         */
+        get: operations["graphs_api_graphs_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/graphs/compare": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Compare
+         * @description Two graphs side by side: what both hold, and what only one does.
+         */
+        get: operations["compare_api_graphs_compare_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/graphs/trace": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Trace
+         * @description Trace a prompt; its run lies below the first served folder.
+         */
+        post: operations["trace_api_graphs_trace_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/graphs/{run}/{name}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Graph Page
+         * @description A graph, or the part that carries a share of all influence.
+         */
+        get: operations["graph_page_api_graphs__run___name__get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/graphs/{run}/{name}/export": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Export
+         * @description The graph in the form of other tools, as a download.
+         */
+        get: operations["export_api_graphs__run___name__export_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/graphs/{run}/{name}/links": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Node Links
+         * @description All links of one node, in and out, among the nodes that are shown.
+         */
+        get: operations["node_links_api_graphs__run___name__links_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/graphs/{run}/{name}/node": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Node Page
+         * @description A node: what it means, what it comes from and goes to, and whether it was tried.
+         */
+        get: operations["node_page_api_graphs__run___name__node_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/graphs/{run}/{name}/scores": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Scores
+         * @description An attention score as a sum over pairs of what stands at the query and at the key.
+         */
+        post: operations["scores_api_graphs__run___name__scores_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/graphs/{run}/{name}/supernodes": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Supernodes
+         * @description Features of the part that is shown, put together where they are alike.
+         */
+        get: operations["supernodes_api_graphs__run___name__supernodes_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/graphs/{run}/{name}/tests": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Tests
+         * @description All tests of the graph's claims.
+         */
+        get: operations["tests_api_graphs__run___name__tests_get"];
+        put?: never;
+        /**
+         * Test
+         * @description Change features in the model and keep what became of the target beside the claim.
+         */
+        post: operations["test_api_graphs__run___name__tests_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/graphs/{run}/{name}/views": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Views
+         * @description All saved views.
+         */
+        get: operations["views_api_graphs__run___name__views_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/graphs/{run}/{name}/views/{view}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * View
+         * @description A saved view.
+         */
+        get: operations["view_api_graphs__run___name__views__view__get"];
+        /**
+         * Save View
+         * @description Save a view, in the place of one of its name.
+         */
+        put: operations["save_view_api_graphs__run___name__views__view__put"];
+        post?: never;
+        /**
+         * Delete View
+         * @description Forget a view; the others are answered.
+         */
+        delete: operations["delete_view_api_graphs__run___name__views__view__delete"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/home": {
         parameters: {
             query?: never;
@@ -452,6 +704,163 @@ export interface components {
             latent: number;
         };
         /**
+         * ClaimRequest
+         * @description What to try: some features, or one link.
+         */
+        ClaimRequest: {
+            /**
+             * Edge
+             * @description Ids of a feature and of a feature or the target above it.
+             */
+            edge?: [
+                string,
+                string
+            ] | null;
+            /**
+             * How
+             * @default ablate
+             * @enum {string}
+             */
+            how: "ablate" | "scale" | "set";
+            /**
+             * Nodes
+             * @description Ids of features.
+             * @default []
+             */
+            nodes: string[];
+            /**
+             * Value
+             * @description For `scale` and `set`.
+             */
+            value?: number | null;
+        };
+        /**
+         * ClaimTest
+         * @description A claim of the graph, and what became of the target when it was tried.
+         */
+        ClaimTest: {
+            /** After */
+            after: number;
+            /**
+             * Before
+             * @description What was read in the model: the target, or the link's upper end in its own units.
+             */
+            before: number;
+            /**
+             * Claimed
+             * @description What the graph says that they add: the sum of attributions, or the link's flow.
+             */
+            claimed: number;
+            /** Created */
+            created: string;
+            /**
+             * Edge
+             * @description The link that was tried; its lower end was changed, along this link alone.
+             */
+            edge: [
+                string,
+                string
+            ] | null;
+            /** Elapsed S */
+            elapsed_s: number;
+            /**
+             * Expected
+             * @description By how much the target should change then.
+             */
+            expected: number;
+            /**
+             * How
+             * @enum {string}
+             */
+            how: "ablate" | "scale" | "set";
+            /** Id */
+            id: string;
+            /**
+             * Linear
+             * @description By how much it changes in the linear model, through all that lies between.
+             */
+            linear: number;
+            /**
+             * Nodes
+             * @description What was changed.
+             */
+            nodes: string[];
+            /**
+             * Reads
+             * @description What was read, for people.
+             */
+            reads: string;
+            /**
+             * Real
+             * @description By how much it changes in the model itself; errors kept.
+             */
+            real: number;
+            /**
+             * Share
+             * @description `real` of `expected`: 1 where the model does what the graph says; null where nothing was expected.
+             */
+            share: number | null;
+            /** Value */
+            value: number | null;
+        };
+        /**
+         * ClaimTests
+         * @description All tests of a graph, newest first.
+         */
+        ClaimTests: {
+            /** Tests */
+            tests: components["schemas"]["ClaimTest"][];
+        };
+        /**
+         * ComparedColumns
+         * @description Nodes of either graph, largest difference first: columns of equal length.
+         */
+        ComparedColumns: {
+            /**
+             * A
+             * @description What it adds to the target of the first; null where it is not there.
+             */
+            a: (number | null)[];
+            /** B */
+            b: (number | null)[];
+            /** Dictionary */
+            dictionary: (string | null)[];
+            /**
+             * Ids A
+             * @description Ids of the nodes that it stands for in the first graph.
+             */
+            ids_a: string[][];
+            /** Ids B */
+            ids_b: string[][];
+            /** Key */
+            key: string[];
+            /** Kind */
+            kind: ("target" | "feature" | "token" | "position" | "error" | "leaf" | "bias")[];
+            /** Label */
+            label: (string | null)[];
+            /** Latent */
+            latent: (number | null)[];
+            /** Site */
+            site: (string | null)[];
+        };
+        /**
+         * ComparedLinks
+         * @description Links of either graph, largest difference first: columns of equal length.
+         */
+        ComparedLinks: {
+            /** A */
+            a: (number | null)[];
+            /** B */
+            b: (number | null)[];
+            /** Goal */
+            goal: number[];
+            /**
+             * Source
+             * @description Index into `nodes`; -1 for the target.
+             */
+            source: number[];
+        };
+        /**
          * Comparison
          * @description Two dictionaries that write the same stream, compared by their decoder rows.
          */
@@ -694,6 +1103,33 @@ export interface components {
             error: components["schemas"]["Failure"];
         };
         /**
+         * FaithfulnessLine
+         * @description What is left of the target when features outside the circuit are silenced.
+         */
+        FaithfulnessLine: {
+            /** Completeness */
+            completeness: number | null;
+            /** Empty */
+            empty: number;
+            /**
+             * Errors
+             * @enum {string}
+             */
+            errors: "kept" | "removed";
+            /** Faithfulness */
+            faithfulness: number | null;
+            /** Full */
+            full: number;
+            /** Kept */
+            kept: number;
+            /**
+             * Where
+             * @description In the linear model, or in the model itself.
+             * @enum {string}
+             */
+            where: "linear" | "real";
+        };
+        /**
          * FeatureLine
          * @description A feature in a line.
          */
@@ -908,6 +1344,328 @@ export interface components {
              * @description One a token, 0 where it does not fire.
              */
             values: number[];
+        };
+        /**
+         * GraphDictionaryLine
+         * @description A dictionary that features are of.
+         */
+        GraphDictionaryLine: {
+            /**
+             * Id
+             * @description Of its page; null where it is not served.
+             */
+            id: string | null;
+            /** N Latents */
+            n_latents: number;
+            /** Name */
+            name: string | null;
+            /** Reads */
+            reads: string;
+            /**
+             * Site
+             * @description What it writes.
+             */
+            site: string;
+        };
+        /**
+         * GraphLedger
+         * @description What the target is the sum of: the parts in the order of drawing, and what rounding left.
+         */
+        GraphLedger: {
+            /** Parts */
+            parts: components["schemas"]["LedgerPart"][];
+            /** Residual */
+            residual: number;
+            /** Target */
+            target: number;
+            /**
+             * Tolerance
+             * @description The most that rounding may leave.
+             */
+            tolerance: number;
+        };
+        /**
+         * GraphLine
+         * @description A graph in a line.
+         */
+        GraphLine: {
+            /**
+             * Created
+             * @description When its run was made: ISO 8601, UTC.
+             */
+            created: string;
+            /** Model */
+            model: string | null;
+            /** N Edges */
+            n_edges: number;
+            /** N Nodes */
+            n_nodes: number;
+            /** N Tokens */
+            n_tokens: number;
+            /**
+             * Name
+             * @description Of its file; run and name stand in addresses.
+             */
+            name: string;
+            /** Prompt */
+            prompt: string;
+            /**
+             * Recovered
+             * @description Share of the target that kept paths bring from tokens and positions.
+             */
+            recovered: number | null;
+            /**
+             * Run
+             * @description Id of the run that traced it.
+             */
+            run: string;
+            /**
+             * Target
+             * @description For people.
+             */
+            target: string;
+            /**
+             * Value
+             * @description Of the target in the linear model.
+             */
+            value: number;
+        };
+        /**
+         * GraphMeta
+         * @description What a graph says of itself.
+         */
+        GraphMeta: {
+            /** Created */
+            created: string;
+            /** Dictionaries */
+            dictionaries: components["schemas"]["GraphDictionaryLine"][];
+            /** Model */
+            model: string;
+            /**
+             * N Heads
+             * @description Null where the graph does not know; then a wrong head is refused with the number of heads.
+             */
+            n_heads?: number | null;
+            /** N Layers */
+            n_layers: number;
+            /**
+             * N Rows
+             * @description Rows of the drawing: 0 for tokens, two for each layer (attention, feed-forward), one for logits.
+             */
+            n_rows: number;
+            /** Name */
+            name: string;
+            /**
+             * Options
+             * @description `mlp`, `dtype`, `threshold`, `relative`, `rule`.
+             */
+            options: {
+                [key: string]: unknown;
+            };
+            /** Prompt */
+            prompt: string;
+            /** Run */
+            run: string;
+            /** Target */
+            target: string;
+            /**
+             * Target Place
+             * @description Of the target's node in the whole graph.
+             */
+            target_place: number;
+            /** Tokens */
+            tokens: components["schemas"]["GraphToken"][];
+            /** Value */
+            value: number;
+            /** Weights Hash */
+            weights_hash: string;
+        };
+        /**
+         * GraphPage
+         * @description A graph, or the part that carries a share of all influence.
+         */
+        GraphPage: {
+            ledger: components["schemas"]["GraphLedger"];
+            links: components["schemas"]["LinkColumns"];
+            /**
+             * Live
+             * @description Whether its dictionaries are here, so that tests and scores can be asked for.
+             */
+            live: boolean;
+            meta: components["schemas"]["GraphMeta"];
+            /** N Links All */
+            n_links_all: number;
+            /**
+             * N Links Shown
+             * @description Between the nodes that are shown, sent or not.
+             */
+            n_links_shown: number;
+            /**
+             * N Nodes All
+             * @description In the whole graph, constants left out.
+             */
+            n_nodes_all: number;
+            /**
+             * N Tests
+             * @description Kept of all nodes and links.
+             */
+            n_tests: number;
+            nodes: components["schemas"]["NodeColumns"];
+            provenance: components["schemas"]["Provenance"];
+            /**
+             * Read Only
+             * @description Whether views, tests and traces are refused.
+             */
+            read_only: boolean;
+            record: components["schemas"]["GraphRecord"];
+            /** Share */
+            share: number;
+            shares: components["schemas"]["ShareSteps"];
+            /**
+             * Views
+             * @description Names of the saved views.
+             */
+            views: string[];
+        };
+        /**
+         * GraphRecord
+         * @description What was found beside the graph.
+         */
+        GraphRecord: {
+            /** Faithfulness */
+            faithfulness: components["schemas"]["FaithfulnessLine"][];
+            /**
+             * Model Value
+             * @description Of the target in the model itself.
+             */
+            model_value: number | null;
+            /**
+             * N Features
+             * @description Kept.
+             */
+            n_features: number;
+            /**
+             * N Reached
+             * @description That add something, kept or not.
+             */
+            n_reached: number;
+            /**
+             * Position
+             * @description Where the target stands; predictions are of the token after it.
+             */
+            position: number;
+            /** Predictions */
+            predictions: components["schemas"]["PredictedToken"][];
+            /**
+             * Probability
+             * @description Of the target's token.
+             */
+            probability: number | null;
+            /** Recovered */
+            recovered: number | null;
+            /** Sweep */
+            sweep: components["schemas"]["SweepLine"][];
+        };
+        /**
+         * GraphToken
+         * @description A token of the prompt, BOS included.
+         */
+        GraphToken: {
+            /** Id */
+            id: number;
+            /**
+             * Text
+             * @description Joined they are the prompt with its BOS.
+             */
+            text: string;
+        };
+        /**
+         * GraphView
+         * @description How a person arranged a graph.
+         */
+        GraphView: {
+            /** Focus */
+            focus?: string | null;
+            /**
+             * Moved
+             * @description Where nodes were put, by id: x and y as the page counts them.
+             * @default {}
+             */
+            moved: {
+                [key: string]: [
+                    number,
+                    number
+                ];
+            };
+            /**
+             * Pinned
+             * @default []
+             */
+            pinned: string[];
+            /**
+             * Share
+             * @default 0.8
+             */
+            share: number;
+            /**
+             * Supernodes
+             * @default []
+             */
+            supernodes: components["schemas"]["SavedGroup"][];
+        };
+        /**
+         * GraphViews
+         * @description Saved views by name.
+         */
+        GraphViews: {
+            /** Views */
+            views: {
+                [key: string]: components["schemas"]["GraphView"];
+            };
+        };
+        /**
+         * Graphs
+         * @description All graphs, those of the newest run first.
+         */
+        Graphs: {
+            /** Graphs */
+            graphs: components["schemas"]["GraphLine"][];
+            /** Problems */
+            problems: components["schemas"]["Problem"][];
+        };
+        /**
+         * GraphsCompared
+         * @description Two graphs side by side.
+         */
+        GraphsCompared: {
+            a: components["schemas"]["GraphLine"];
+            b: components["schemas"]["GraphLine"];
+            /**
+             * Feature Overlap
+             * @description Features of both among features of either.
+             */
+            feature_overlap: number | null;
+            links: components["schemas"]["ComparedLinks"];
+            /**
+             * Match
+             * @enum {string}
+             */
+            match: "latent" | "position" | "from_end";
+            /** N Links All */
+            n_links_all: number;
+            /** N Only A */
+            n_only_a: number;
+            /** N Only B */
+            n_only_b: number;
+            /** N Shared */
+            n_shared: number;
+            nodes: components["schemas"]["ComparedColumns"];
+            provenance: components["schemas"]["Provenance"];
+            /**
+             * Weighted Overlap
+             * @description The same by attribution.
+             */
+            weighted_overlap: number | null;
         };
         /**
          * Grid
@@ -1148,6 +1906,32 @@ export interface components {
             threshold: number;
         };
         /**
+         * LedgerPart
+         * @description What one kind of thing adds to the target.
+         */
+        LedgerPart: {
+            /**
+             * Inner
+             * @description What it is made of, by site or constant, largest first; empty where nothing is known of it.
+             */
+            inner: [
+                string,
+                number
+            ][];
+            /**
+             * Meaning
+             * @description In one sentence.
+             */
+            meaning: string;
+            /**
+             * Name
+             * @enum {string}
+             */
+            name: "tokens" | "positions" | "errors" | "leaves" | "biases" | "cut";
+            /** Value */
+            value: number;
+        };
+        /**
          * Line
          * @description One curve: x and y of equal length.
          */
@@ -1158,6 +1942,27 @@ export interface components {
             x: number[];
             /** Y */
             y: (number | null)[];
+        };
+        /**
+         * LinkColumns
+         * @description Links, strongest first: columns of equal length.
+         */
+        LinkColumns: {
+            /**
+             * Flow
+             * @description In the target's units.
+             */
+            flow: number[];
+            /**
+             * Goal
+             * @description Upper end, likewise.
+             */
+            goal: number[];
+            /**
+             * Source
+             * @description Lower end: index into `nodes` of the same answer.
+             */
+            source: number[];
         };
         /**
          * LiveUpdate
@@ -1217,6 +2022,235 @@ export interface components {
             name: string;
             /** Weights Hash */
             weights_hash: string | null;
+        };
+        /**
+         * NodeColumns
+         * @description Nodes, the target first: columns of equal length. Constants are in the ledger only.
+         */
+        NodeColumns: {
+            /** Activation */
+            activation: (number | null)[];
+            /**
+             * Attribution
+             * @description What it adds to the target; of the target its value.
+             */
+            attribution: number[];
+            /**
+             * Dictionary
+             * @description Id for the address of the feature's page.
+             */
+            dictionary: (string | null)[];
+            /** Id */
+            id: string[];
+            /**
+             * Influence
+             * @description Share of all influence that lies in it and in all nodes above it, 0 to 1: small ones matter most.
+             */
+            influence: number[];
+            /** Kind */
+            kind: ("target" | "feature" | "token" | "position" | "error" | "leaf" | "bias")[];
+            /** Label */
+            label: (string | null)[];
+            /**
+             * Label Known
+             * @description Whether the label reached its threshold; others are guesses.
+             */
+            label_known: boolean[];
+            /** Latent */
+            latent: (number | null)[];
+            /**
+             * Place
+             * @description In the whole graph.
+             */
+            place: number[];
+            /** Position */
+            position: (number | null)[];
+            /**
+             * Row
+             * @description Half layer: 0 tokens and positions, 2l+1 attention of layer l, 2l+2 its feed-forward layer, the last one logits.
+             */
+            row: number[];
+            /** Site */
+            site: (string | null)[];
+            /**
+             * Tests
+             * @description How many tests are kept of it.
+             */
+            tests: number[];
+        };
+        /**
+         * NodeEnd
+         * @description The other end of a link.
+         */
+        NodeEnd: {
+            /** Flow */
+            flow: number;
+            /** Id */
+            id: string;
+            /**
+             * Kind
+             * @enum {string}
+             */
+            kind: "target" | "feature" | "token" | "position" | "error" | "leaf" | "bias";
+            /** Label */
+            label: string | null;
+            /** Label Known */
+            label_known: boolean;
+            /** Place */
+            place: number;
+        };
+        /**
+         * NodeFeature
+         * @description What the atlas of a feature's dictionary knows.
+         */
+        NodeFeature: {
+            /** Bottom Logits */
+            bottom_logits: components["schemas"]["WeightedToken"][];
+            /** Density */
+            density: number;
+            /** Dictionary */
+            dictionary: string;
+            /** Latent */
+            latent: number;
+            /** Max */
+            max: number;
+            /**
+             * Passages
+             * @description A few of its strongest examples.
+             */
+            passages: components["schemas"]["Passage"][];
+            /** Peak Tokens */
+            peak_tokens: components["schemas"]["WeightedToken"][];
+            /**
+             * Sources
+             * @description Labels with their evidence, newest first; the first one decides.
+             */
+            sources: components["schemas"]["LabelSource"][];
+            /**
+             * Top Logits
+             * @description Tokens that it raises most.
+             */
+            top_logits: components["schemas"]["WeightedToken"][];
+        };
+        /**
+         * NodeGroup
+         * @description Features that go together.
+         */
+        NodeGroup: {
+            /**
+             * Attribution
+             * @description Of all together; a member that works through another counts in both.
+             */
+            attribution: number;
+            /** Ids */
+            ids: string[];
+            /** Name */
+            name: string;
+            /** Places */
+            places: number[];
+            /**
+             * Similarity
+             * @description Mean over pairs; 1 where they share a label.
+             */
+            similarity: number;
+        };
+        /**
+         * NodeGroups
+         * @description Automatic groups, those that add most first.
+         */
+        NodeGroups: {
+            /**
+             * By
+             * @enum {string}
+             */
+            by: "decoder" | "label" | "activation";
+            /** Groups */
+            groups: components["schemas"]["NodeGroup"][];
+            /**
+             * Meaning
+             * @description How they were found, in one sentence.
+             */
+            meaning: string;
+            /**
+             * N Left Out
+             * @description Features of which nothing was known to compare.
+             */
+            n_left_out: number;
+        };
+        /**
+         * NodeLinks
+         * @description All links of one node among the nodes that are shown, strongest first.
+         */
+        NodeLinks: {
+            /** Flow */
+            flow: number[];
+            /** Goal */
+            goal: number[];
+            /** Node */
+            node: number;
+            /**
+             * Source
+             * @description Lower end: place in the whole graph (unlike in the page).
+             */
+            source: number[];
+        };
+        /**
+         * NodePage
+         * @description A node.
+         */
+        NodePage: {
+            /** Activation */
+            activation: number | null;
+            /** Attribution */
+            attribution: number;
+            /**
+             * Dictionary
+             * @description Id for the address of the feature's page.
+             */
+            dictionary: string | null;
+            /** @description Null for all but features with an atlas. */
+            feature: components["schemas"]["NodeFeature"] | null;
+            /** Id */
+            id: string;
+            /**
+             * Incoming
+             * @description Strongest first, 50 at most.
+             */
+            incoming: components["schemas"]["NodeEnd"][];
+            /** Influence */
+            influence: number;
+            /**
+             * Kind
+             * @enum {string}
+             */
+            kind: "target" | "feature" | "token" | "position" | "error" | "leaf" | "bias";
+            /** Label */
+            label: string | null;
+            /** Label Known */
+            label_known: boolean;
+            /** Latent */
+            latent: number | null;
+            /** Layer */
+            layer: number | null;
+            /** N Incoming */
+            n_incoming: number;
+            /** N Outgoing */
+            n_outgoing: number;
+            /** Outgoing */
+            outgoing: components["schemas"]["NodeEnd"][];
+            /** Place */
+            place: number;
+            /** Position */
+            position: number | null;
+            /** Site */
+            site: string | null;
+            /**
+             * Tests
+             * @description Of it or a link that ends at it; a claim without one is untested.
+             */
+            tests: components["schemas"]["ClaimTest"][];
+            /** @description Of a token, and of a target that is a logit. */
+            token: components["schemas"]["GraphToken"] | null;
         };
         /**
          * NoteBody
@@ -1308,6 +2342,20 @@ export interface components {
             first: number;
             /** Last */
             last: number;
+        };
+        /**
+         * PredictedToken
+         * @description A token that the model itself holds probable after the target's position.
+         */
+        PredictedToken: {
+            /** Logit */
+            logit: number;
+            /** Probability */
+            probability: number;
+            /** Text */
+            text: string;
+            /** Token */
+            token: number;
         };
         /**
          * ProbeAnswer
@@ -1556,6 +2604,16 @@ export interface components {
             };
         };
         /**
+         * SavedGroup
+         * @description A group that a person made.
+         */
+        SavedGroup: {
+            /** Ids */
+            ids: string[];
+            /** Name */
+            name: string;
+        };
+        /**
          * ScoreLine
          * @description How far a label can be trusted, by one scorer.
          */
@@ -1573,6 +2631,155 @@ export interface components {
             meaning: string;
             /** Scorer */
             scorer: string;
+        };
+        /**
+         * ScorePair
+         * @description What two of them add together.
+         */
+        ScorePair: {
+            /**
+             * Key
+             * @description Index into `keys`.
+             */
+            key: number;
+            /**
+             * Query
+             * @description Index into `queries`.
+             */
+            query: number;
+            /** Value */
+            value: number;
+        };
+        /**
+         * ScorePanel
+         * @description An attention score as a sum over pairs.
+         */
+        ScorePanel: {
+            /** Against */
+            against: number | "mean" | null;
+            /**
+             * Attention
+             * @description Of the head from the query to each position up to it.
+             */
+            attention: number[];
+            /** Elapsed S */
+            elapsed_s: number;
+            /** Head */
+            head: number;
+            /** Key */
+            key: number;
+            /** Keys */
+            keys: components["schemas"]["ScoreSide"][];
+            /** Layer */
+            layer: number;
+            /**
+             * Log Ratio
+             * @description Against another key: log of the ratio of attention paid to both.
+             */
+            log_ratio: number | null;
+            /**
+             * Matrix
+             * @description A row for each of `queries` and last the rest, a column for each of `keys` and last the rest.
+             */
+            matrix: number[][];
+            /** N Heads */
+            n_heads: number;
+            /** N Keys */
+            n_keys: number;
+            /** N Layers */
+            n_layers: number;
+            /** N Queries */
+            n_queries: number;
+            /**
+             * Pairs
+             * @description Strongest first, both signs, among `queries` and `keys`.
+             */
+            pairs: components["schemas"]["ScorePair"][];
+            /**
+             * Queries
+             * @description Largest total first, 40 at most, constants always among them.
+             */
+            queries: components["schemas"]["ScoreSide"][];
+            /** Query */
+            query: number;
+            /**
+             * Residual
+             * @description What the sum of all pairs misses the value by.
+             */
+            residual: number;
+            /**
+             * Scores
+             * @description Likewise, before any softcap.
+             */
+            scores: number[];
+            /**
+             * Value
+             * @description Of the score before any softcap, or of the difference; all pairs sum to it.
+             */
+            value: number;
+        };
+        /**
+         * ScoreRequest
+         * @description An attention score to take apart.
+         */
+        ScoreRequest: {
+            /**
+             * Against
+             * @description Another key, or the mean score under the pattern itself: the pairs are then of the difference.
+             */
+            against?: number | "mean" | null;
+            /** Head */
+            head: number;
+            /**
+             * Key
+             * @description Position attended to.
+             */
+            key: number;
+            /** Layer */
+            layer: number;
+            /**
+             * Query
+             * @description Position that attends.
+             */
+            query: number;
+        };
+        /**
+         * ScoreSide
+         * @description Something that writes at the query or at a key.
+         */
+        ScoreSide: {
+            /** Dictionary */
+            dictionary: string | null;
+            /**
+             * Id
+             * @description As of a node: `token@3`, `mlp_out@2/17@3`; also `leaf:`, `skip:` and `constant:`.
+             */
+            id: string;
+            /**
+             * Kind
+             * @enum {string}
+             */
+            kind: "token" | "position" | "feature" | "error" | "leaf" | "constant" | "skip";
+            /** Label */
+            label: string | null;
+            /** Label Known */
+            label_known: boolean;
+            /** Latent */
+            latent: number | null;
+            /**
+             * Place
+             * @description In the whole graph; null where it is no node.
+             */
+            place: number | null;
+            /** Position */
+            position: number;
+            /** Site */
+            site: string | null;
+            /**
+             * Total
+             * @description What it adds with all of the other side.
+             */
+            total: number;
         };
         /**
          * SearchAnswer
@@ -1607,6 +2814,16 @@ export interface components {
             null: number;
             /** Value */
             value: number;
+        };
+        /**
+         * ShareSteps
+         * @description What the slider shows at some places: columns of equal length.
+         */
+        ShareSteps: {
+            /** N Nodes */
+            n_nodes: number[];
+            /** Share */
+            share: number[];
         };
         /**
          * Snippet
@@ -1727,6 +2944,24 @@ export interface components {
             status: "created" | "running" | "interrupted" | "failed" | "done";
         };
         /**
+         * SweepLine
+         * @description What is left of the circuit at a threshold.
+         */
+        SweepLine: {
+            /** Cut */
+            cut: number;
+            /** Errors */
+            errors: number;
+            /** N Features */
+            n_features: number;
+            /** Recovered */
+            recovered: number | null;
+            /** Residual */
+            residual: number;
+            /** Threshold */
+            threshold: number;
+        };
+        /**
          * Token
          * @description Neighbouring tokens that stand for whole characters together, nearly always one.
          */
@@ -1782,6 +3017,41 @@ export interface components {
             id: number;
             /** Text */
             text: string;
+        };
+        /**
+         * TraceAnswer
+         * @description The graph that was made.
+         */
+        TraceAnswer: {
+            /** Elapsed S */
+            elapsed_s: number;
+            /** Name */
+            name: string;
+            /** Run */
+            run: string;
+        };
+        /**
+         * TraceRequest
+         * @description A prompt to trace.
+         */
+        TraceRequest: {
+            /**
+             * Dictionaries
+             * @description Id of a run that trained some, or that traced with some; null: what `lmscope trace` takes by itself.
+             */
+            dictionaries?: string | null;
+            /** Prompt */
+            prompt: string;
+            /**
+             * Target
+             * @description As on the command line, e.g. `" Paris" - " London"`; null: the model's own top prediction.
+             */
+            target?: string | null;
+            /**
+             * Threshold
+             * @description Share of the target that a feature needs; null: 0.01.
+             */
+            threshold?: number | null;
         };
         /**
          * WeightedToken
@@ -2084,6 +3354,528 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["FeatureMap"];
+                };
+            };
+            /** @description Refused, and why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["FailureEnvelope"];
+                };
+            };
+        };
+    };
+    graphs_api_graphs_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Graphs"];
+                };
+            };
+            /** @description Refused, and why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["FailureEnvelope"];
+                };
+            };
+        };
+    };
+    compare_api_graphs_compare_get: {
+        parameters: {
+            query: {
+                /** @description RUN/NAME. */
+                a: string;
+                /** @description RUN/NAME. */
+                b: string;
+                /** @description Nodes that carry this share of all influence. */
+                share?: number;
+                match?: "latent" | "position" | "from_end";
+                links?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["GraphsCompared"];
+                };
+            };
+            /** @description Refused, and why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["FailureEnvelope"];
+                };
+            };
+        };
+    };
+    trace_api_graphs_trace_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["TraceRequest"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TraceAnswer"];
+                };
+            };
+            /** @description Refused, and why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["FailureEnvelope"];
+                };
+            };
+        };
+    };
+    graph_page_api_graphs__run___name__get: {
+        parameters: {
+            query?: {
+                /** @description Nodes that carry this share of all influence. */
+                share?: number;
+                /** @description Strongest links. */
+                links?: number;
+            };
+            header?: never;
+            path: {
+                run: string;
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["GraphPage"];
+                };
+            };
+            /** @description Refused, and why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["FailureEnvelope"];
+                };
+            };
+        };
+    };
+    export_api_graphs__run___name__export_get: {
+        parameters: {
+            query?: {
+                as?: "neuronpedia" | "graphml" | "graph";
+            };
+            header?: never;
+            path: {
+                run: string;
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The file, to be saved. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/octet-stream": unknown;
+                };
+            };
+            /** @description Refused, and why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["FailureEnvelope"];
+                };
+            };
+        };
+    };
+    node_links_api_graphs__run___name__links_get: {
+        parameters: {
+            query: {
+                /** @description Place in the whole graph. */
+                node: number;
+                /** @description Nodes that carry this share of all influence. */
+                share?: number;
+            };
+            header?: never;
+            path: {
+                run: string;
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["NodeLinks"];
+                };
+            };
+            /** @description Refused, and why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["FailureEnvelope"];
+                };
+            };
+        };
+    };
+    node_page_api_graphs__run___name__node_get: {
+        parameters: {
+            query: {
+                /** @description Place in the whole graph. */
+                node: number;
+                /** @description Nodes that carry this share of all influence. */
+                share?: number;
+            };
+            header?: never;
+            path: {
+                run: string;
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["NodePage"];
+                };
+            };
+            /** @description Refused, and why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["FailureEnvelope"];
+                };
+            };
+        };
+    };
+    scores_api_graphs__run___name__scores_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                run: string;
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ScoreRequest"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ScorePanel"];
+                };
+            };
+            /** @description Refused, and why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["FailureEnvelope"];
+                };
+            };
+        };
+    };
+    supernodes_api_graphs__run___name__supernodes_get: {
+        parameters: {
+            query?: {
+                by?: "decoder" | "label" | "activation";
+                /** @description Nodes that carry this share of all influence. */
+                share?: number;
+                /** @description Mean similarity of what is put together. */
+                least?: number;
+            };
+            header?: never;
+            path: {
+                run: string;
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["NodeGroups"];
+                };
+            };
+            /** @description Refused, and why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["FailureEnvelope"];
+                };
+            };
+        };
+    };
+    tests_api_graphs__run___name__tests_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                run: string;
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ClaimTests"];
+                };
+            };
+            /** @description Refused, and why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["FailureEnvelope"];
+                };
+            };
+        };
+    };
+    test_api_graphs__run___name__tests_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                run: string;
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ClaimRequest"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ClaimTest"];
+                };
+            };
+            /** @description Refused, and why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["FailureEnvelope"];
+                };
+            };
+        };
+    };
+    views_api_graphs__run___name__views_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                run: string;
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["GraphViews"];
+                };
+            };
+            /** @description Refused, and why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["FailureEnvelope"];
+                };
+            };
+        };
+    };
+    view_api_graphs__run___name__views__view__get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                run: string;
+                name: string;
+                view: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["GraphView"];
+                };
+            };
+            /** @description Refused, and why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["FailureEnvelope"];
+                };
+            };
+        };
+    };
+    save_view_api_graphs__run___name__views__view__put: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                run: string;
+                name: string;
+                view: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["GraphView"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["GraphView"];
+                };
+            };
+            /** @description Refused, and why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["FailureEnvelope"];
+                };
+            };
+        };
+    };
+    delete_view_api_graphs__run___name__views__view__delete: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                run: string;
+                name: string;
+                view: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["GraphViews"];
                 };
             };
             /** @description Refused, and why. */
