@@ -5,6 +5,7 @@ import torch
 
 from lmscope.circuits.attribution import attribute
 from lmscope.circuits.config import TraceOptions
+from lmscope.circuits.head_score_building import head_score
 from lmscope.circuits.scores import CONSTANT, ScoreTarget, score_pairs
 from lmscope.circuits.writers import writers
 from lmscope.core.errors import DataError
@@ -110,3 +111,44 @@ def test_pairs_that_lower_the_score_are_among_the_largest(frozen):
 def test_what_is_not_there_is_said(frozen, place, said):
     with pytest.raises(DataError, match=said):
         score_pairs(frozen, *place)
+
+
+@pytest.mark.parametrize("against", [1, "mean"])
+@pytest.mark.parametrize("side", ["query", "key", "both"])
+def test_a_contrast_is_traced_by_either_side(frozen, model, side, against):
+    target = ScoreTarget(1, 2, 6, 3, side, against)
+    if model.weights.attention(1).softcap is not None:
+        with pytest.raises(DataError, match="bends its scores"):
+            target.start(frozen)
+        return
+    whole = score_pairs(frozen, 1, 2, 6, 3, against)
+    found = attribute(frozen, target, TraceOptions(threshold=0.0))
+    assert found.start.value == pytest.approx(whole.value, abs=1e-10)
+    assert abs(found.ledger.residual) < 1e-10
+    other = {1: "less to 1", "mean": "less the mean"}[against]
+    assert found.start.name == f"score of head 1.2, 6 to 3 {other} ({side})"
+
+
+def test_a_score_less_itself_is_refused(frozen):
+    with pytest.raises(DataError, match=r"less itself is 0 everywhere|bends its scores"):
+        ScoreTarget(1, 2, 6, 3, against=3).start(frozen)
+
+
+def test_a_contrast_in_plain_values_names_each_writer_once_where_it_stands(frozen, model):
+    if model.weights.attention(1).softcap is not None:
+        pytest.skip("its scores are bent")
+    for against in (1, "mean"):
+        pairs = score_pairs(frozen, 1, 2, 6, 3, against)
+        found = head_score(frozen, 1, 2, 6, 3, n_top=10**6, against=against)
+        names = [name for name, _ in found.key_totals]
+        assert len(set(names)) == len(names)
+        assert {name.rpartition("@")[2] for name in names} >= {"3", "1"}
+        assert sum(value for _, value in found.key_totals) == pytest.approx(found.value, abs=1e-9)
+        assert found.rest == pytest.approx(0.0, abs=1e-9)
+        by_place = dict.fromkeys(pairs.places, 0.0)
+        for place, total in zip(pairs.places, pairs.key_totals().tolist(), strict=True):
+            by_place[place] += total
+        mine = dict.fromkeys(by_place, 0.0)
+        for name, total in found.key_totals:
+            mine[int(name.rpartition("@")[2])] += total
+        assert mine == pytest.approx(by_place, abs=1e-9)

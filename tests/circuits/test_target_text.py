@@ -48,6 +48,9 @@ def llama():
         ("mlp_out-2-64-topk-4/17@4", FeatureText("mlp_out-2-64-topk-4", 17, 4)),
         ("score 3.5 8->2", ScoreTarget(3, 5, 8, 2)),
         ("score 3.5 -1 -> 2 query", ScoreTarget(3, 5, -1, 2, "query")),
+        ("score 3.5 8->2 - 8->4", ScoreTarget(3, 5, 8, 2, against=4)),
+        ("score 3.5 -1->-3 - -1->-2 key", ScoreTarget(3, 5, -1, -3, "key", -2)),
+        ("score 3.5 8->2 - mean", ScoreTarget(3, 5, 8, 2, against="mean")),
     ],
 )
 def test_a_target_is_read_in_each_of_its_forms(text, parsed):
@@ -60,6 +63,11 @@ def test_a_target_is_read_in_each_of_its_forms(text, parsed):
 def test_what_begins_as_a_form_and_goes_on_otherwise_is_refused(text):
     with pytest.raises(RecipeError, match="write a token"):
         parse_target(text)
+
+
+def test_scores_of_two_queries_are_not_compared():
+    with pytest.raises(RecipeError, match=r"8 and 7 were given: write score 3\.5 8->2 - 8->4"):
+        parse_target("score 3.5 8->2 - 7->4")
 
 
 def test_a_backslash_that_means_nothing_is_refused():

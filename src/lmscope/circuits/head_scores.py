@@ -1,6 +1,6 @@
 """An attention score taken apart, as plain values: its largest pairs, and what each side adds."""
 
-from typing import Any
+from typing import Any, Literal
 
 from lmscope.core.config import Config
 
@@ -23,8 +23,12 @@ class HeadScore(Config):
     """Position that attends."""
     key: int
     """Position attended to."""
+    against: int | Literal["mean"] | None = None
+    """Another position, or the mean over all, whose score is taken away."""
     value: float
-    """Of the score, before any softcap; all pairs sum to it."""
+    """Of the score or difference, before any softcap; all pairs sum to it."""
+    attention: float | None = None
+    """What the head pays to the key in the model, from 0 to 1; absent where nobody looked."""
     n_pairs: int
     """How many there are, shown or not."""
     pairs: tuple[PairValue, ...]

@@ -24,6 +24,9 @@ from lmscope.models.weights_view import AttentionWeights, NormWeights
 CONSTANT: Final = Writer("constant")
 """The row of what does not depend on the stream: the norm's bias and that of queries or keys."""
 Side = Literal["query", "key", "both"]
+Against = int | Literal["mean"] | None
+"""Another key, or the mean over keys, whose score is taken away."""
+_End = Literal["query", "key"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,6 +85,7 @@ class ScorePairs:
         value: What the pairs sum to: the score before any softcap, or a difference of scores.
         queries: Rows; the last one is the constant.
         keys: Columns; the last one is the constant. In a contrast, of the key and of what it is against.
+        places: Position that each column stands at.
         pairs: Contribution of each.
         log_ratio: For a contrast with another key: log of the ratio of the attention paid to both.
     """
@@ -89,6 +93,7 @@ class ScorePairs:
     value: float
     queries: tuple[Writer, ...]
     keys: tuple[Writer, ...]
+    places: tuple[int, ...]
     pairs: Float[Tensor, "query_writer key_writer"]
     log_ratio: float | None = None
 
@@ -114,7 +119,7 @@ def score_pairs(
     head: int,
     query: int,
     key: int,
-    against: int | Literal["mean"] | None = None,
+    against: Against = None,
 ) -> ScorePairs:
     """Take a score apart.
 
@@ -133,25 +138,22 @@ def score_pairs(
     """
     i, j = position_of(frozen, query), position_of(frozen, key)
     weights = _head_of(frozen, layer, head, i, j)
-    if against is not None and weights.softcap is not None:
-        raise DataError(
-            f"{frozen.replacement.model.name} bends its scores with a softcap, so differences of scores are no "
-            "log ratios of attention: ask for one score."
-        )
     q = projection(frozen, layer, head, i, "query")
     names, rows = _parts(frozen, layer, i, q)
     keys, columns = _parts(frozen, layer, j, projection(frozen, layer, head, j, "key"))
     others = _others(frozen, layer, head, i, against)
+    places = [j] * len(keys)
     for place, share in others.items():
         more, vectors = _parts(frozen, layer, place, projection(frozen, layer, head, place, "key"))
         keys += more
+        places += [place] * len(more)
         columns = torch.cat([columns, -share * vectors])
     pairs = rows @ columns.T * weights.scale
     scores = frozen_scores(frozen, layer, head, i)
     value = float(scores[j] - sum(share * float(scores[p]) for p, share in others.items()))
     _check(pairs, value)
     ratio = value if isinstance(against, int) else None
-    return ScorePairs(value, tuple(names), tuple(keys), pairs, ratio)
+    return ScorePairs(value, tuple(names), tuple(keys), tuple(places), pairs, ratio)
 
 
 def frozen_scores(frozen: Frozen, layer: int, head: int, query: int) -> Float[Tensor, "key"]:
@@ -176,6 +178,8 @@ class ScoreTarget:
         query, key: Positions; negative ones count from the end.
         side: `query`: the key is held, so that what stands at the query is traced; `key`: the other way
             round; `both`: half of each. Each sums to the score; tracing both whole would count it twice.
+        against: As of `score_pairs`: what is traced is then the score less that of another key, or less
+            the mean score.
     """
 
     layer: int
@@ -183,6 +187,7 @@ class ScoreTarget:
     query: int
     key: int
     side: Side = "both"
+    against: Against = None
 
     def start(self, frozen: Frozen) -> Start:
         """As of `targets.Target`."""
@@ -190,22 +195,44 @@ class ScoreTarget:
         weights = _head_of(frozen, self.layer, self.head, i, j)
         stage, _ = frozen.branch(Site("attn_out", self.layer))
         x = frozen.streams[stage]
-        at = {
-            "query": (i, projection(frozen, self.layer, self.head, i, "query")),
-            "key": (j, projection(frozen, self.layer, self.head, j, "key")),
-        }
-        values = {side: _value(one, x[place]) for side, (place, one) in at.items()}
+        others = _others(frozen, self.layer, self.head, i, self.against)
+        if list(others) == [j]:
+            raise DataError(
+                "A score less itself is 0 everywhere: give another key to compare with."
+            )
+        ends: list[tuple[_End, int, float]] = [("query", i, 1.0), ("key", j, 1.0)]
+        ends += [("key", place, -share) for place, share in others.items()]
+        parts = [
+            (side, place, weight, projection(frozen, self.layer, self.head, place, side))
+            for side, place, weight in ends
+        ]
+        values = {side: torch.zeros_like(parts[0][3].constant()[0]) for side in ("query", "key")}
+        for side, place, weight, one in parts:
+            values[side] += weight * _value(one, x[place])
         read, biases = torch.zeros_like(x)[None], Biases()
         shares = {"query": 0.5, "key": 0.5} if self.side == "both" else {self.side: 1.0}
-        for side, share in shares.items():
-            place, one = at[side]
-            held = values["key" if side == "query" else "query"] * (weights.scale * share)
+        for side, place, weight, one in parts:
+            if side not in shares:
+                continue
+            other = values["key" if side == "query" else "query"]
+            held = other * (weights.scale * shares[side] * weight)
             read[0, place] += one.back(held)
             biases.add(BiasKey(self.layer, f"b_{side[0].upper()}"), (one.constant() @ held))
         value = float(values["query"] @ values["key"] * weights.scale)
-        name = f"score of head {self.layer}.{self.head}, {i} to {j} ({self.side})"
+        name = (
+            f"score of head {self.layer}.{self.head}, {i} to {j}{self._less(frozen)} ({self.side})"
+        )
         site = Site("scores", self.layer)
         return Start(name, value, stage, read, biases, position=i, site=site)
+
+    def _less(self, frozen: Frozen) -> str:
+        match self.against:
+            case None:
+                return ""
+            case int(place):
+                return f" less to {position_of(frozen, place)}"
+            case mean:
+                return f" less the {mean}"
 
 
 def projection(
@@ -256,14 +283,20 @@ def _parts(
 
 
 def _others(
-    frozen: Frozen, layer: int, head: int, query: int, against: int | Literal["mean"] | None
+    frozen: Frozen, layer: int, head: int, query: int, against: Against
 ) -> dict[int, float]:
     """Positions that a contrast takes away, with their shares."""
     if against is None:
         return {}
+    model = frozen.replacement.model
+    if model.weights.attention(layer).softcap is not None:
+        raise DataError(
+            f"{model.name} bends its scores with a softcap, so differences of scores are no log ratios of "
+            "attention: ask for one score."
+        )
     if against == "mean":
         scores = frozen_scores(frozen, layer, head, query)
-        pattern = _pattern(frozen, layer, head)[query]
+        pattern = head_pattern(frozen, layer, head)[query]
         return {place: float(pattern[place]) for place in range(len(scores)) if pattern[place] > 0}
     place = position_of(frozen, against)
     if place > query:
@@ -271,7 +304,8 @@ def _others(
     return {place: 1.0}
 
 
-def _pattern(frozen: Frozen, layer: int, head: int) -> Tensor:
+def head_pattern(frozen: Frozen, layer: int, head: int) -> Float[Tensor, "query key"]:
+    """Where a head looks: shares of attention, as they were in the model itself."""
     _, branch = frozen.branch(Site("attn_out", layer))
     pattern = getattr(branch.linear, "pattern", None)
     assert isinstance(pattern, Tensor)

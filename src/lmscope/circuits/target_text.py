@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Final, Literal, TypeGuard
 
 from lmscope.circuits.frozen import Frozen
-from lmscope.circuits.scores import ScoreTarget, Side
+from lmscope.circuits.scores import Against, ScoreTarget, Side
 from lmscope.circuits.targets import FeatureTarget, LogitTarget, Start, Target, position_of
 from lmscope.core.errors import DataError, RecipeError, did_you_mean
 from lmscope.core.site import Site
@@ -17,7 +17,8 @@ MEAN: Final = "mean"
 """What a logit is compared with, instead of another token: the mean over the vocabulary."""
 TARGET_FORMS: Final = (
     'a token (" Paris" or token:123), a difference (" Paris" - " London", " Paris" - mean), a feature '
-    "(mlp_out@2/17@-1: site, latent, position) or a score (score 3.5 8->2: layer.head, query->key)"
+    "(mlp_out@2/17@-1: site, latent, position), a score (score 3.5 8->2: layer.head, query->key) or a "
+    "difference of scores (score 3.5 8->2 - 8->4, score 3.5 8->2 - mean)"
 )
 """One sentence's part that says how a target is written."""
 
@@ -30,6 +31,7 @@ _LOGIT: Final = re.compile(
 _FEATURE: Final = re.compile(r"(?P<where>\S+)/(?P<latent>\d+)(?:@(?P<position>-?\d+))?", re.ASCII)
 _SCORE: Final = re.compile(
     r"score\s+(?P<layer>\d+)\.(?P<head>\d+)\s+(?P<query>-?\d+)\s*->\s*(?P<key>-?\d+)"
+    r"(?:\s+-\s+(?:(?P<again>-?\d+)\s*->\s*(?P<other>-?\d+)|(?P<mean>mean)))?"
     r"(?:\s+(?P<side>query|key|both))?",
     re.ASCII,
 )
@@ -167,7 +169,7 @@ def parse_target(text: str | None) -> ParsedTarget:
         text: As in `TARGET_FORMS`; `top` or None: the model's own top prediction.
 
     Raises:
-        RecipeError: It begins as one of the forms and goes on otherwise.
+        RecipeError: It begins as one of the forms and goes on otherwise, or two scores differ in query.
     """
     if text is None:
         return TopTarget()
@@ -176,9 +178,7 @@ def parse_target(text: str | None) -> ParsedTarget:
     if not text:
         raise RecipeError(f"The target is empty: write {TARGET_FORMS}.")
     if match := _SCORE.fullmatch(text.strip()):
-        side: Side = _side(match["side"])
-        numbers = (int(match[name]) for name in ("layer", "head", "query", "key"))
-        return ScoreTarget(*numbers, side=side)
+        return _score(match)
     if match := _LOGIT.fullmatch(text.strip()):
         against = None if match["mean"] else _token(match, "other")
         token = _token(match, "token")
@@ -287,6 +287,19 @@ def _token(match: re.Match[str], name: Literal["token", "other"]) -> str | int |
         raise RecipeError(
             f'"{text}" has a backslash that means nothing: write \\\\ for one, \\n for a new line.'
         ) from None
+
+
+def _score(match: re.Match[str]) -> ScoreTarget:
+    layer, head, query, key = (int(match[name]) for name in ("layer", "head", "query", "key"))
+    against: Against = "mean" if match["mean"] else None
+    if match["other"] is not None:
+        against = int(match["other"])
+        if int(match["again"]) != query:
+            raise RecipeError(
+                f"A head's scores are compared for one query, but {query} and {match['again']} were given: write "
+                f"score {layer}.{head} {query}->{key} - {query}->{against}."
+            )
+    return ScoreTarget(layer, head, query, key, _side(match["side"]), against)
 
 
 def _position(match: re.Match[str]) -> int:
