@@ -1,6 +1,6 @@
 """Comparison: circuits found in several ways, at matched sizes, over many prompts."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final, Literal
@@ -142,14 +142,66 @@ def compare(
             fires below a target.
         RecipeError: Means are asked for and not given, or sizes are no rising shares.
     """
+    found = [
+        try_case(replacement, case, options, means=means, number=number)
+        for number, case in enumerate(cases)
+    ]
+    return summary(found, options)
+
+
+class CaseResult(Config):
+    """What one prompt adds to a comparison: a number for each size in each column."""
+
+    n_features: int
+    sizes: tuple[int, ...]
+    columns: dict[str, tuple[float, ...]]
+
+
+def try_case(
+    replacement: Replacement,
+    case: Case,
+    options: ComparisonOptions = _DEFAULTS,
+    *,
+    means: Baseline | None = None,
+    number: int = 0,
+) -> CaseResult:
+    """Find circuits of one prompt in three ways and try them; `summary` puts prompts together.
+
+    Args:
+        replacement: Model and dictionaries.
+        case: Prompt and target.
+        options: As of `compare`.
+        means: As of `compare`.
+        number: Of the prompt, which with the seed draws its random circuits.
+
+    Raises:
+        DataError: The counterfactual is missing or of another length, or no feature fires below the target.
+        RecipeError: Means are asked for and not given, or sizes are no rising shares.
+    """
     _check(options, means)
-    found = list(_each(replacement, cases, options, means))
+    frozen = freeze(replacement, case.tokens)
+    baseline = _baseline(replacement, case, options.ablation, means, number)
+    seed = stream_seed(options.seed, "circuits", number)
+    return _prompt(frozen, case.target, baseline, options, seed)
+
+
+def summary(
+    found: Sequence[CaseResult], options: ComparisonOptions = _DEFAULTS
+) -> ComparisonReport:
+    """What all prompts together say.
+
+    Raises:
+        DataError: There is none.
+    """
     if not found:
         raise DataError("There is no prompt to compare circuits on: give at least one.")
     sums = ContextSums(len(found), len(options.fractions))
     for number, one in enumerate(found):
         context = torch.full((len(options.fractions),), number)
-        sums.add(context, torch.arange(len(options.fractions)), one.columns)
+        columns = {
+            name: torch.tensor(values, dtype=torch.float64) for name, values in one.columns.items()
+        }
+        sums.add(context, torch.arange(len(options.fractions)), columns)
     resamples = Resamples(sums, options.intervals, options.seed)
     sizes = np.mean([one.sizes for one in found], axis=0)
     return ComparisonReport(
@@ -161,31 +213,9 @@ def compare(
     )
 
 
-@dataclass(frozen=True)
-class _Prompt:
-    """What one prompt adds: a number for each size in each column."""
-
-    n_features: int
-    sizes: list[int]
-    columns: Mapping[str, torch.Tensor]
-
-
-def _each(
-    replacement: Replacement,
-    cases: Iterable[Case],
-    options: ComparisonOptions,
-    means: Baseline | None,
-) -> Iterator[_Prompt]:
-    for number, case in enumerate(cases):
-        frozen = freeze(replacement, case.tokens)
-        baseline = _baseline(replacement, case, options.ablation, means, number)
-        seed = stream_seed(options.seed, "circuits", number)
-        yield _prompt(frozen, case.target, baseline, options, seed)
-
-
 def _prompt(
     frozen: Frozen, target: Target, baseline: Baseline, options: ComparisonOptions, seed: int
-) -> _Prompt:
+) -> CaseResult:
     full = attribute(frozen, target, _ALL)
     n_features = sum(len(one.kept) for one in full.sites.values())
     if n_features == 0:
@@ -211,7 +241,8 @@ def _prompt(
     for method, sets in circuits.items():
         columns[f"{method} named"] = _named(full, sets)
     columns["target"] = torch.full((len(sizes),), abs(full.start.value), dtype=torch.float64)
-    return _Prompt(n_features, sizes, columns)
+    plain = {name: tuple(values.tolist()) for name, values in columns.items()}
+    return CaseResult(n_features=n_features, sizes=tuple(sizes), columns=plain)
 
 
 def _tried(
