@@ -201,7 +201,8 @@ class ScoreTarget:
                 "A score less itself is 0 everywhere: give another key to compare with."
             )
         ends: list[tuple[_End, int, float]] = [("query", i, 1.0), ("key", j, 1.0)]
-        ends += [("key", place, -share) for place, share in others.items()]
+        for place, share in others.items():
+            ends.append(("key", place, -share))
         parts = [
             (side, place, weight, projection(frozen, self.layer, self.head, place, side))
             for side, place, weight in ends
