@@ -1,0 +1,118 @@
+"""`lmscope tasks`: prompts with known answers, and how well a model does on them."""
+
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+from cyclopts import App, Parameter
+
+from lmscope.cli import console
+from lmscope.cli.failures import DONE
+from lmscope.cli.numbers import Count
+from lmscope.cli.options import Switch
+from lmscope.display.tables import Table
+
+if TYPE_CHECKING:
+    from lmscope.text.tasks.task import Example
+
+_EXAMPLES: Final = """Example:
+
+    lmscope tasks list
+    lmscope tasks show ioi --n 3
+    lmscope tasks write ioi --n 50 > ioi.jsonl
+    lmscope trace --prompts ioi.jsonl --dictionaries RUN
+
+Answers are one token each for the model that is named, so its prompts are its
+own: name the model that you will trace.
+"""
+_SMOLLM: Final = "smollm2-135m-instruct-q4"
+
+app = App(name="tasks", help_epilogue=_EXAMPLES, help_format="plaintext")
+
+Model = Annotated[str, Parameter(metavar="NAME")]
+
+
+@app.command(name="list", help_epilogue="Example:\n\n    lmscope tasks list --json\n")
+def list_tasks(*, json: Switch = False) -> int:
+    """List the tasks.
+
+    Args:
+        json: Print one JSON object to stdout.
+    """
+    from lmscope.text.tasks.catalog import TASKS
+
+    facts = [{"name": t.name, "what": t.what, "source": t.source} for t in TASKS.values()]
+    if json:
+        console.print_json({"tasks": facts})
+    else:
+        rows = tuple((one["name"], one["what"], one["source"]) for one in facts)
+        console.print_table(Table(("name", "what is to be done", "source"), rows))
+    return DONE
+
+
+@app.command(name="show", help_epilogue="Example:\n\n    lmscope tasks show brackets --n 5\n")
+def show(
+    name: str, /, *, model: Model = _SMOLLM, n: Count = 3, seed: int = 0, json: Switch = False
+) -> int:
+    """Show some prompts of a task with what goes on rightly and wrongly.
+
+    Args:
+        name: A name that `lmscope tasks list` shows.
+        model: Whose tokens: a catalog name, a local folder, a .gguf file or a Hugging Face id.
+        n: So many.
+        seed: Names the draw.
+        json: Print one JSON object to stdout.
+    """
+    examples = _examples(name, model, n, seed)
+    if json:
+        rows = [example.to_mapping() for example in examples]
+        console.print_json({"task": name, "model": model, "seed": seed, "examples": rows})
+        return DONE
+    for i, example in enumerate(examples):
+        if i:
+            console.print_line("")
+        console.print_rows(_lines(example))
+    return DONE
+
+
+@app.command(
+    name="write", help_epilogue="Example:\n\n    lmscope tasks write ioi --n 50 > ioi.jsonl\n"
+)
+def write(name: str, /, *, model: Model = _SMOLLM, n: Count = 50, seed: int = 0) -> int:
+    """Write prompts of a task to stdout, one JSON object a line, as `lmscope trace --prompts` reads them.
+
+    Args:
+        name: A name that `lmscope tasks list` shows.
+        model: Whose tokens: a catalog name, a local folder, a .gguf file or a Hugging Face id.
+        n: So many.
+        seed: Names the draw.
+    """
+    import json
+
+    from lmscope.text.tasks.task import prompt_row
+
+    for i, example in enumerate(_examples(name, model, n, seed)):
+        row = prompt_row(example, f"{name} {i:03d}")
+        console.print_line(json.dumps(row, ensure_ascii=False))
+    return DONE
+
+
+def _examples(name: str, model: str, n: int, seed: int) -> "tuple[Example, ...]":
+    from lmscope.models.language_model import LanguageModel
+    from lmscope.text.tasks.catalog import find_task, make_examples
+
+    find_task(name)  # before a model is loaded in vain
+    tokenizer: Any = LanguageModel.load(model, device="cpu").tokenizer
+    return make_examples(name, tokenizer, n, seed)
+
+
+def _lines(example: "Example") -> list[tuple[str, str]]:
+    several = len(example.answers) > 1 or len(example.wrongs) > 1
+    rows = [
+        ("prompt", example.prompt),
+        ("target", example.target),
+        ("compared with", example.counterfactual),
+        ("form", example.kind),
+    ]
+    if several:
+        rows.insert(2, ("right", " ".join(example.answers)))
+        rows.insert(3, ("wrong", " ".join(example.wrongs)))
+    return rows

@@ -1,0 +1,1 @@
+"""Tasks with known answers: prompts, what goes on rightly and wrongly, and what to compare with."""
