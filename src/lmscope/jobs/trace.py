@@ -1,7 +1,7 @@
 """Trace: which features, tokens and constants a prediction, a feature or a score of a prompt is made of."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Final, Literal, cast
 
@@ -106,6 +106,7 @@ def trace(
     root: Path | str = "runs",
     listeners: Sequence[Listener] = (),
     resume: Path | str | None = None,
+    opened: "Tracing | None" = None,
 ) -> Run:
     """Trace targets of prompts down to tokens, features and constants (ge2024circuits; he2024othello).
 
@@ -116,6 +117,7 @@ def trace(
         root: Folder of all runs.
         listeners: Who follows it.
         resume: A run to go on with; prompts that are done are not traced again.
+        opened: Model and dictionaries of the recipe that are in memory already; absent: they are loaded.
 
     Raises:
         LmscopeError: Anything a user can cause, in one sentence.
@@ -124,7 +126,10 @@ def trace(
     parts = find_parts(recipe.dictionaries, recipe.model)
     with running(recipe, root, listeners, resume) as (run, stop):
         CircuitAtlases(recipe.labels, parts.dictionaries).close()  # what cannot be read is told now
-        tracing = Tracing.open(recipe, parts, run)
+        if opened is None:
+            tracing = Tracing.open(recipe, parts, run)
+        else:
+            tracing = replace(opened, recipe=recipe, parts=parts)
         run.note_weights({tracing.model.name: tracing.model.weights_hash})
         targets = tracing.targets(prompts)
         folder = run.artifacts / GRAPHS

@@ -13,7 +13,7 @@ from lmscope.circuits.exchange.attribution_json import (
 from lmscope.circuits.exchange.graphml import save_graphml
 from lmscope.circuits.graph import Graph
 from lmscope.core.errors import RecipeError, did_you_mean
-from lmscope.jobs.trace_labels import Labels, features_of
+from lmscope.jobs.trace_label_file import Labels, features_of
 from lmscope.jobs.trace_record import TraceRecord
 
 _Named = dict[str, str]
