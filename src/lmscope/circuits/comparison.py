@@ -149,6 +149,10 @@ def compare(
     return summary(found, options)
 
 
+class NoFeatureError(DataError):
+    """No feature fires below a target, so that it has no circuit."""
+
+
 class CaseResult(Config):
     """What one prompt adds to a comparison: a number for each size in each column."""
 
@@ -175,7 +179,8 @@ def try_case(
         number: Of the prompt, which with the seed draws its random circuits.
 
     Raises:
-        DataError: The counterfactual is missing or of another length, or no feature fires below the target.
+        NoFeatureError: No feature fires below the target.
+        DataError: The counterfactual is missing or of another length.
         RecipeError: Means are asked for and not given, or sizes are no rising shares.
     """
     _check(options, means)
@@ -219,7 +224,7 @@ def _prompt(
     full = attribute(frozen, target, _ALL)
     n_features = sum(len(one.kept) for one in full.sites.values())
     if n_features == 0:
-        raise DataError(
+        raise NoFeatureError(
             f"No feature fires below the target ({full.start.name}): there is no circuit to try."
         )
     sizes = [max(1, round(share * n_features)) for share in options.fractions]

@@ -112,7 +112,7 @@ def read_report(run: Run) -> TraceReport:
         ArtifactError: It is missing or damaged.
     """
     path = run.artifacts / TABLE_FILE
-    return TraceReport.from_mapping(_read(path), f"'{path}'")
+    return TraceReport.from_mapping(read_values(path), f"'{path}'")
 
 
 def load_graph(run: Run, name: str) -> Graph:
@@ -130,10 +130,15 @@ def read_record(path: Path) -> TraceRecord:
     Raises:
         ArtifactError: It is missing or damaged.
     """
-    return TraceRecord.from_mapping(_read(path), f"'{path}'")
+    return TraceRecord.from_mapping(read_values(path), f"'{path}'")
 
 
-def _read(path: Path) -> Mapping[str, Any]:
+def read_values(path: Path) -> Mapping[str, Any]:
+    """Plain values that `as_json` wrote.
+
+    Raises:
+        ArtifactError: The file is missing or damaged.
+    """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
