@@ -93,8 +93,9 @@ def test_a_prompt_of_many_is_named_when_its_target_is_not_there(trained, tmp_pat
         trace(TraceRecipe.from_mapping(values), root=tmp_path / "runs")
 
 
-def test_no_dictionary_named(refused):
-    assert "No dictionary was named" in refused(dictionaries={})
+def test_no_dictionary_named(refused, shelf):
+    model = {"name": str(shelf / "model")}
+    assert "was named: give a run that trained some" in refused(dictionaries={}, model=model)
 
 
 def test_none_beside_another(refused, trained):

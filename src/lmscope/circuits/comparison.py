@@ -11,7 +11,7 @@ from jaxtyping import Float64
 from numpy.typing import NDArray
 
 from lmscope.circuits.attribution import Attribution, attribute, attribute_from
-from lmscope.circuits.config import TraceOptions
+from lmscope.circuits.config import Ablation, TraceOptions
 from lmscope.circuits.faithfulness import (
     MIB_FRACTIONS,
     FaithfulnessOptions,
@@ -42,7 +42,6 @@ from lmscope.evaluation.statistics import (
 )
 
 Method = Literal["hierarchical", "standard", "random"]
-Ablation = Literal["zero", "mean", "counterfactual"]
 METHODS: Final[tuple[Method, ...]] = ("hierarchical", "standard", "random")
 _THRESHOLDS: Final = tuple(float(t) for t in np.geomspace(1, 1e-4, 17))
 _ENDLESS: Final = 1e30

@@ -7,6 +7,9 @@ from pydantic import Field
 from lmscope.core.config import Config
 
 Rule = Literal["abs", "signed"]
+Ablation = Literal["zero", "mean", "counterfactual"]
+"""What features outside a circuit become when it is tried: nothing, their mean, or what they are on another
+prompt."""
 
 
 class ReplacementOptions(Config):

@@ -10,12 +10,10 @@ from pydantic import Field
 
 from lmscope.circuits.attribution import Attribution, attribute, sweep
 from lmscope.circuits.config import ReplacementOptions, TraceOptions
-from lmscope.circuits.faithfulness import FaithfulnessOptions, measure
-from lmscope.circuits.feature_sets import kept_by
 from lmscope.circuits.frozen import Frozen, freeze
 from lmscope.circuits.graph import SUFFIX, Graph
 from lmscope.circuits.graph_building import build_graph
-from lmscope.circuits.means import ZeroBaseline
+from lmscope.circuits.means import Baseline
 from lmscope.circuits.replacement import Replacement
 from lmscope.circuits.target_text import NamedTarget, parse_target, resolve_target
 from lmscope.circuits.targets import Start
@@ -32,20 +30,32 @@ from lmscope.jobs.trace_dictionaries import (
     check_weights,
     find_parts,
 )
-from lmscope.jobs.trace_labels import CircuitAtlases, features_of, write_labels
-from lmscope.jobs.trace_prompts import Prompt, PromptChoice, read_prompts, tokens_of
+from lmscope.jobs.trace_inputs import pairs_of, why_not
+from lmscope.jobs.trace_label_file import Labels, features_of, write_labels
+from lmscope.jobs.trace_labels import CircuitAtlases
+from lmscope.jobs.trace_prompts import (
+    Prompt,
+    PromptChoice,
+    counterfactual_tokens,
+    read_prompts,
+    tokens_of,
+)
 from lmscope.jobs.trace_record import (
     GRAPHS,
     TABLE_FILE,
+    TOGETHER_FILE,
     FaithfulnessRow,
     Predicted,
     SweepRow,
     TraceRecord,
     TraceReport,
     as_json,
+    finite,
     load_graph,
     read_record,
 )
+from lmscope.jobs.trace_together import TogetherOptions, check_together, put_together
+from lmscope.jobs.trace_trials import AblationChoice, check_ablation, mean_values, trials
 from lmscope.models.batch import Batch
 from lmscope.models.exclusion import Exclusion
 from lmscope.models.language_model import LanguageModel
@@ -55,11 +65,6 @@ from lmscope.text.pieces import token_pieces
 
 N_PREDICTED: Final = 5
 USUAL_SWEEP: Final = (0.2, 0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001, 0.0)
-_TRIALS: Final = tuple(
-    FaithfulnessOptions(where=where, errors=errors)
-    for where in ("linear", "real")
-    for errors in ("kept", "removed")
-)
 _HALF: Final = (torch.float16, torch.bfloat16)
 
 
@@ -82,7 +87,11 @@ class TraceRecipe(Recipe):
     """Edges with a smaller share of the target are left out of the graph, and so are tokens and errors
     that add less."""
     verify: bool = True
-    """Whether the circuit is tried: features outside it silenced, in the linear model and in the model itself."""
+    """Whether the circuit is tried: features outside it taken out, in the linear model and in the model itself."""
+    ablation: AblationChoice = AblationChoice()
+    """What they become then."""
+    together: TogetherOptions = TogetherOptions()
+    """Whether the circuit that all prompts share is looked for."""
     labels: tuple[str, ...] = ()
     """Atlases (runs, folders or packed files) that say what features mean."""
 
@@ -122,7 +131,7 @@ def trace(
     Raises:
         LmscopeError: Anything a user can cause, in one sentence.
     """
-    prompts = read_prompts(recipe.prompts)
+    prompts = _prompts(recipe)
     parts = find_parts(recipe.dictionaries, recipe.model)
     with running(recipe, root, listeners, resume) as (run, stop):
         CircuitAtlases(recipe.labels, parts.dictionaries).close()  # what cannot be read is told now
@@ -132,6 +141,7 @@ def trace(
             tracing = replace(opened, recipe=recipe, parts=parts)
         run.note_weights({tracing.model.name: tracing.model.weights_hash})
         targets = tracing.targets(prompts)
+        tracing = tracing.with_means(prompts, run)
         folder = run.artifacts / GRAPHS
         folder.mkdir(exist_ok=True)
         records: list[TraceRecord] = []
@@ -145,21 +155,40 @@ def trace(
                 write_text(done, as_json(found.record.to_mapping()))
             records.append(read_record(done))
             run.progress("trace", len(records), len(prompts))
-        if recipe.labels:
-            features = [
-                f for one in records for f in features_of(load_graph(run, one.name)).values()
-            ]
-            with CircuitAtlases(recipe.labels, parts.dictionaries) as atlases:
-                write_labels(run, atlases.labels(features))
-        report = tracing.report(records)
-        write_text(run.artifacts / TABLE_FILE, as_json(report.to_mapping()))
-        run.event("result", name="trace", figures=_figures(records))
+        _finish(tracing, run, records)
     return run
+
+
+def _prompts(recipe: TraceRecipe) -> tuple[Prompt, ...]:
+    """The prompts, and what is asked of them checked as far as no model is needed."""
+    prompts = read_prompts(recipe.prompts)
+    if recipe.verify:
+        check_ablation(recipe.ablation, prompts)
+    check_together(recipe.together, len(prompts), recipe.labels)
+    return prompts
+
+
+def _finish(tracing: "Tracing", run: Run, records: Sequence[TraceRecord]) -> None:
+    """What is made of all prompts: labels, the shared circuit, and the table."""
+    recipe, labels = tracing.recipe, Labels()
+    if recipe.labels:
+        named = (features_of(load_graph(run, one.name)) for one in records)
+        with CircuitAtlases(recipe.labels, tracing.parts.dictionaries) as atlases:
+            labels = atlases.labels([feature for one in named for feature in one.values()])
+        write_labels(run, labels)
+    if recipe.together.wanted:
+        run.event("phase", phase="together")
+        graphs = [load_graph(run, one.name) for one in records]
+        shared = put_together(recipe.together, graphs, tracing.replacement, labels)
+        write_text(run.artifacts / TOGETHER_FILE, as_json(shared))
+    report = tracing.report(records)
+    write_text(run.artifacts / TABLE_FILE, as_json(report.to_mapping()))
+    run.event("result", name="trace", figures=_figures(records))
 
 
 def plan_trace(recipe: TraceRecipe) -> Plan:
     """What `trace` would do; reads configurations of dictionaries, and the prompts."""
-    prompts = read_prompts(recipe.prompts)
+    prompts = _prompts(recipe)
     parts = find_parts(recipe.dictionaries, recipe.model)
     values: dict[str, PlanValue] = {
         "model": parts.model.name,
@@ -189,12 +218,14 @@ class Tracing:
         replacement: The model made linear.
         parts: What it is made of.
         stored_in: Number format of the model's weights, before they were widened.
+        means: Of features, where the recipe asks for trials by them.
     """
 
     recipe: TraceRecipe
     replacement: Replacement
     parts: CircuitParts
     stored_in: str
+    means: Baseline | None = None
 
     @property
     def model(self) -> LanguageModel:
@@ -246,14 +277,29 @@ class Tracing:
         """The target of each prompt, so that all are known to be there before the first is traced.
 
         Raises:
-            DataError: A token or feature is not there.
+            DataError: A token or feature is not there, or a counterfactual is of another length.
             ModelError: A prompt is too long.
         """
         found, sites = [], self.parts.sites()
         for prompt in prompts:
             tokens_of(self.model, prompt)
+            counterfactual_tokens(self.model, prompt)
             found.append(resolve_target(parse_target(prompt.target), self.model, sites))
         return found
+
+    def with_means(self, prompts: Sequence[Prompt], listener: Listener) -> "Tracing":
+        """The same with the means that the recipe's trials need.
+
+        Raises:
+            DataError: The text cannot be read, or prompts differ in length and means are by position.
+        """
+        recipe = self.recipe
+        if not recipe.verify:
+            return self
+        task = self.parts.task
+        return replace(
+            self, means=mean_values(recipe.ablation, self.replacement, prompts, task, listener)
+        )
 
     def trace(self, prompt: Prompt, target: NamedTarget) -> Traced:
         """Trace one prompt.
@@ -284,7 +330,7 @@ class Tracing:
             value=found.start.value,
             model_value=_model_value(target, found.start, logits),
             probability=_probability(found.start, logits),
-            recovered=_finite(found.ledger.recovered),
+            recovered=finite(found.ledger.recovered),
             ledger={k: v for k, v in found.ledger.to_mapping().items() if k != "recovered"},
             n_features=found.n_kept,
             n_reached=found.n_reached,
@@ -294,9 +340,16 @@ class Tracing:
             position=place,
             predictions=_predictions(model, logits),
             sweep=tuple(self._sweep(frozen, target)),
-            faithfulness=tuple(_faithfulness(found, target)) if recipe.verify else (),
+            faithfulness=tuple(self._tried(found, target, prompt)) if recipe.verify else (),
+            score=pairs_of(found, target),
+            why_not=why_not(found, graph, target),
         )
         return Traced(graph, record)
+
+    def _tried(
+        self, found: Attribution, target: NamedTarget, prompt: Prompt
+    ) -> Iterator[FaithfulnessRow]:
+        return trials(found, target, prompt, self.recipe.ablation, self.means)
 
     def _sweep(self, frozen: Frozen, target: NamedTarget) -> Iterator[SweepRow]:
         recipe = self.recipe
@@ -305,7 +358,7 @@ class Tracing:
             yield SweepRow(
                 threshold=threshold,
                 n_features=one.n_kept,
-                recovered=_finite(one.ledger.recovered),
+                recovered=finite(one.ledger.recovered),
                 cut=one.ledger.cut,
                 errors=one.ledger.summary()["errors"],
                 residual=one.ledger.residual,
@@ -371,26 +424,6 @@ def _probability(start: Start, logits: torch.Tensor) -> float | None:
     return None if start.token is None else float(logits.softmax(-1)[start.token])
 
 
-def _faithfulness(found: Attribution, target: NamedTarget) -> Iterator[FaithfulnessRow]:
-    """The circuit and all features but it, each in both models, with errors kept and removed."""
-    if not found.sites:
-        return
-    circuit = kept_by(found)
-    for options in _TRIALS:
-        sets = [circuit, circuit.complement()]
-        tried = measure(found.frozen, target.read_by(found.frozen), sets, ZeroBaseline(), options)
-        faithful, rest = (_finite(share) for share in tried.faithfulness())
-        yield FaithfulnessRow(
-            where=options.where,
-            errors=options.errors,
-            full=tried.full,
-            empty=tried.empty,
-            kept=tried.kept[0],
-            faithfulness=faithful,
-            completeness=rest,
-        )
-
-
 def _predictions(model: LanguageModel, logits: torch.Tensor) -> tuple[Predicted, ...]:
     probabilities = logits.softmax(-1)
     best = probabilities.topk(min(N_PREDICTED, len(probabilities)))
@@ -403,10 +436,6 @@ def _predictions(model: LanguageModel, logits: torch.Tensor) -> tuple[Predicted,
         )
         for probability, token in zip(best.values.tolist(), best.indices.tolist(), strict=True)
     )
-
-
-def _finite(value: float) -> float | None:
-    return value if abs(value) < float("inf") else None
 
 
 def _figures(records: Sequence[TraceRecord]) -> dict[str, float | int]:

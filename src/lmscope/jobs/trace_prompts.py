@@ -2,6 +2,7 @@
 
 import json
 import re
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,6 +12,7 @@ from lmscope.core.errors import DataError, ModelError, RecipeError
 from lmscope.models.language_model import LanguageModel
 
 _SLUG_LENGTH: Final = 32
+_KEYS: Final = ("prompt", "target", "counterfactual", "name")
 
 
 class PromptChoice(Config):
@@ -20,9 +22,11 @@ class PromptChoice(Config):
     """Prompts; the model's BOS is put before each."""
     file: str | None = None
     """More of them: a .txt file with one a line, or a .jsonl file of rows with `prompt`, and if they like
-    with a `target` and a `name` of their own."""
+    with a `target`, a `counterfactual` and a `name` of their own."""
     target: str | None = None
     """What is traced, as in `circuits.target_text`; absent: the model's own top prediction."""
+    counterfactual: str | None = None
+    """A prompt of as many tokens, whose features stand in for those outside a circuit when it is tried."""
 
 
 class Prompt(Config):
@@ -32,6 +36,7 @@ class Prompt(Config):
     """Of its files."""
     text: str
     target: str | None = None
+    counterfactual: str | None = None
 
 
 def read_prompts(choice: PromptChoice) -> tuple[Prompt, ...]:
@@ -53,7 +58,13 @@ def read_prompts(choice: PromptChoice) -> tuple[Prompt, ...]:
         if not text:
             raise RecipeError(f"Prompt {number + 1} is empty: give it a text.")
         parse_target(target)
-        prompts.append(Prompt(name=_name(number, row), text=text, target=target))
+        other = row.get("counterfactual", choice.counterfactual)
+        if other == "":
+            raise RecipeError(
+                f"The counterfactual of prompt {number + 1} is empty: give it a text."
+            )
+        name = _name(number, row)
+        prompts.append(Prompt(name=name, text=text, target=target, counterfactual=other))
     return tuple(prompts)
 
 
@@ -73,6 +84,25 @@ def tokens_of(model: LanguageModel, prompt: Prompt) -> list[int]:
             "positions: shorten it."
         )
     return tokens
+
+
+def counterfactual_tokens(model: LanguageModel, prompt: Prompt) -> list[int] | None:
+    """The tokens of the prompt's counterfactual; None where it has none.
+
+    Raises:
+        ModelError: There are more than the model has positions for.
+        DataError: They are not as many as the prompt's.
+    """
+    if prompt.counterfactual is None:
+        return None
+    n_own = len(tokens_of(model, prompt))
+    other = tokens_of(model, prompt.model_copy(update={"text": prompt.counterfactual}))
+    if len(other) != n_own:
+        raise DataError(
+            f"Prompt '{prompt.name}' has {n_own} tokens and its counterfactual {len(other)}: positions must answer "
+            "to each other, so give one of equal length."
+        )
+    return other
 
 
 def _of_file(path: Path) -> list[dict[str, Any]]:
@@ -97,10 +127,15 @@ def _row(path: Path, number: int, line: str) -> dict[str, Any]:
             f"Row {number} of '{path}' is no prompt: write objects such as "
             '{"prompt": "Tom and Ann went; Tom saw", "target": "\\" Ann\\" - \\" Tom\\""}.'
         )
-    for key in ("target", "name"):
+    for key in ("target", "counterfactual", "name"):
         if key in row and not isinstance(row[key], str):
             raise DataError(f"'{key}' in row {number} of '{path}' is no text.")
-    return {key: row[key] for key in ("prompt", "target", "name") if key in row}
+    for key in sorted(row.keys() - set(_KEYS)):
+        if near := get_close_matches(key.casefold(), _KEYS, n=1, cutoff=0.8):
+            raise DataError(
+                f"Row {number} of '{path}' has a key '{key}', which nothing reads: write '{near[0]}'."
+            )
+    return {key: row[key] for key in _KEYS if key in row}
 
 
 def _name(number: int, row: dict[str, Any]) -> str:

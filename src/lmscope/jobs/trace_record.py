@@ -5,7 +5,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, Literal
 
+from lmscope.circuits.config import Ablation
+from lmscope.circuits.firing import Firing
 from lmscope.circuits.graph import SUFFIX, Graph
+from lmscope.circuits.head_scores import HeadScore
 from lmscope.core.config import Config
 from lmscope.core.errors import ArtifactError
 from lmscope.runs.run import Run
@@ -14,6 +17,9 @@ GRAPHS: Final = "graphs"
 """Below `artifacts`: for each prompt NAME.graph, and NAME.json with what was found."""
 TABLE_FILE: Final = "traces.json"
 """Below `artifacts`: what is common to all prompts, and a row for each."""
+
+TOGETHER_FILE: Final = "aggregate.json"
+"""Below `artifacts`: the circuit that all prompts share."""
 
 
 class Predicted(Config):
@@ -41,21 +47,44 @@ class SweepRow(Config):
 
 
 class FaithfulnessRow(Config):
-    """What is left of a target when features outside the circuit are silenced (`circuits.faithfulness`)."""
+    """What is left of a target when features outside the circuit are taken out (`circuits.faithfulness`)."""
 
+    ablation: Ablation = "zero"
+    """What they become: nothing, their mean, or what they are on the prompt's counterfactual."""
     where: Literal["linear", "real"]
     """In the linear model, or in the model itself."""
     errors: Literal["kept", "removed"]
     full: float
     """The target in the model as it is."""
     empty: float
-    """With every feature silenced."""
+    """With every feature taken out."""
     kept: float
     """With the circuit's alone."""
     faithfulness: float | None = None
     """(kept - empty) / (full - empty); absent where features make no difference."""
     completeness: float | None = None
     """The same of all features but the circuit's: 0 for a circuit that holds all that matters."""
+
+
+class Input(Config):
+    """Something that the target reads directly."""
+
+    id: str
+    """As of a graph's nodes; `bias:NAME@LAYER` for a constant."""
+    flow: float
+    """What it adds."""
+
+
+class WhyNot(Config):
+    """Why a feature does not fire; of one that fires, by how much it does."""
+
+    firing: Firing
+    lowering: tuple[Input, ...]
+    """What lowers its pre-activation, the most first."""
+    raising: tuple[Input, ...]
+    """What raises it, the most first."""
+    rest: float
+    """What all that is not listed adds, what was cut included."""
 
 
 class TraceRecord(Config):
@@ -85,6 +114,10 @@ class TraceRecord(Config):
     predictions: tuple[Predicted, ...]
     sweep: tuple[SweepRow, ...] = ()
     faithfulness: tuple[FaithfulnessRow, ...] = ()
+    score: HeadScore | None = None
+    """Of an attention score as target: the pairs that it is the sum of."""
+    why_not: WhyNot | None = None
+    """Of a feature as target."""
 
 
 class TraceReport(Config):
@@ -113,6 +146,16 @@ def read_report(run: Run) -> TraceReport:
     """
     path = run.artifacts / TABLE_FILE
     return TraceReport.from_mapping(read_values(path), f"'{path}'")
+
+
+def read_together(run: Run) -> Mapping[str, Any] | None:
+    """The circuit that the prompts of a run share; None where it was not asked for.
+
+    Raises:
+        ArtifactError: It is damaged.
+    """
+    path = run.artifacts / TOGETHER_FILE
+    return read_values(path) if path.is_file() else None
 
 
 def load_graph(run: Run, name: str) -> Graph:
@@ -150,3 +193,8 @@ def read_values(path: Path) -> Mapping[str, Any]:
 def as_json(values: Mapping[str, Any]) -> str:
     """Plain values as the text of a file, equal for equal values."""
     return json.dumps(values, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def finite(value: float) -> float | None:
+    """The number, or None where it is none that JSON holds."""
+    return value if abs(value) < float("inf") else None
