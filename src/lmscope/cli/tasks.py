@@ -8,6 +8,7 @@ from lmscope.cli import console
 from lmscope.cli.failures import DONE
 from lmscope.cli.numbers import Count
 from lmscope.cli.options import Switch
+from lmscope.cli.progress import ProgressListener
 from lmscope.display.tables import Table
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ _EXAMPLES: Final = """Example:
 
     lmscope tasks list
     lmscope tasks show ioi --n 3
+    lmscope tasks score --model gemma3-270m-q4
     lmscope tasks write ioi --n 50 > ioi.jsonl
     lmscope trace --prompts ioi.jsonl --dictionaries RUN
 
@@ -92,6 +94,46 @@ def write(name: str, /, *, model: Model = _SMOLLM, n: Count = 50, seed: int = 0)
     for i, example in enumerate(_examples(name, model, n, seed)):
         row = prompt_row(example, f"{name} {i:03d}")
         console.print_line(json.dumps(row, ensure_ascii=False))
+    return DONE
+
+
+@app.command(
+    name="score", help_epilogue="Example:\n\n    lmscope tasks score ioi induction --n 50\n"
+)
+def score(
+    *names: str,
+    model: Model = _SMOLLM,
+    n: Count = 100,
+    seed: int = 0,
+    device: Annotated[str, Parameter(metavar="NAME")] = "auto",
+    json: Switch = False,
+) -> int:
+    """Measure how well a model does tasks by itself.
+
+    Args:
+        names: Tasks; none: all of them. Those that the model's tokens do not allow are named and left out.
+        model: A catalog name, a local folder, a .gguf file or a Hugging Face id.
+        n: Prompts of each.
+        seed: Names the draw, and the resamples of the intervals.
+        device: auto, cpu, cuda or cuda:1.
+        json: Print one JSON object to stdout.
+    """
+    from lmscope.jobs.task_accuracy import TaskChoice, score_tasks
+
+    choice = {
+        "model": {"name": model, "device": device, "dtype": "float32"},
+        "tasks": list(names),
+        "n": n,
+        "seed": seed,
+    }
+    with ProgressListener(console.stderr()) as listener:
+        found = score_tasks(TaskChoice.from_mapping(choice, "the command"), listener)
+    if json:
+        console.print_json(found.to_mapping())
+        return DONE
+    console.print_table(found.table())
+    for name, reason in found.left_out.items():
+        console.print_line(f"{name}: {reason}")
     return DONE
 
 
