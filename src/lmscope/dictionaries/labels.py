@@ -1,25 +1,23 @@
 """Latents scored against labels that every token has: does one fire where, and only where, a label holds?
 
-A latent with a threshold is a detector of a label. Its threshold is chosen on one part of the texts
-and precision, recall and F1 are stated on the other. The best of thousands of latents does well by
-chance too: how well is measured with labels that were moved along the texts, which keeps their number and
-their runs and breaks what ties them to the activations.
+A latent with a threshold is a detector of a label. Latent and threshold are chosen on one half of the
+texts, and precision, recall and F1 are stated on the other. The best of thousands of latents does well by
+chance too; how well is measured with labels of other texts in the place of each text's own, which keeps
+how often a label holds, in what runs and where in a text.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Annotated, Final
 
 import numpy as np
-import torch
 from jaxtyping import Bool, Float, Int
 from pydantic import Field
-from torch import Tensor
 
 from lmscope.core.config import Config
 from lmscope.core.errors import DataError
 from lmscope.core.rng import numpy_generator
 
-_LATENTS_AT_ONCE: Final = 2048
 _NULL_QUANTILE: Final = 0.95
 
 
@@ -28,17 +26,17 @@ class LabelOptions(Config):
 
     n_best: Annotated[int, Field(ge=1)] = 5
     """Latents shown of each label."""
-    n_permutations: Annotated[int, Field(ge=0)] = 20
-    """Moved labels, for each of which the best latent is found; 0: none."""
+    n_permutations: Annotated[int, Field(ge=0)] = 100
+    """Times that texts get labels of others, and the best latent for these is found; 0: never."""
     seed: int = 0
 
 
 class LatentScore(Config):
-    """One latent as a detector of one label; on texts that chose neither it nor its threshold."""
+    """One latent as a detector of one label, on texts that chose neither it nor its threshold."""
 
     latent: int
     threshold: float
-    """It fires where its activation is above."""
+    """It says that the label holds where its activation is above."""
     f1: float
     precision: float
     recall: float
@@ -56,17 +54,42 @@ class LabelScore(Config):
     always_f1: float
     """F1 of a detector that always fires: what a label gives away that holds almost everywhere."""
     best: tuple[LatentScore, ...]
-    """The latents with the best F1 on the texts that choose, the best first."""
+    """Latents with the best F1 on the texts that choose, the best first."""
     null_f1: float | None = None
-    """Of moved labels: F1 of their best latent, chosen and judged likewise; 95th percentile."""
+    """Of other texts' labels: F1 of their best latent, chosen and judged likewise; 95th percentile."""
     p_value: float | None = None
-    """Share of moved labels that some latent tells at least as well, the label itself counted."""
+    """Share of these draws in which it is at least as good as the best latent of the label itself; the label
+    counts as one of them."""
+
+
+@dataclass(frozen=True, eq=False)
+class Firings:
+    """Where latents fire on texts that stand one behind the other.
+
+    Attributes:
+        token: Of each firing, from 0.
+        latent: Which one fires.
+        value: Its activation, above 0.
+        text: The text of every token, ascending.
+    """
+
+    token: Int[np.ndarray, "firing"]
+    latent: Int[np.ndarray, "firing"]
+    value: Float[np.ndarray, "firing"]
+    text: Int[np.ndarray, "token"]
+
+    @classmethod
+    def of(
+        cls, activations: Float[np.ndarray, "token latent"], text: Int[np.ndarray, "token"]
+    ) -> "Firings":
+        """Of dense activations, 0 where a latent does not fire."""
+        token, latent = np.nonzero(activations > 0)
+        return cls(token, latent, activations[token, latent], text)
 
 
 def score_labels(
-    activations: Float[Tensor, "token latent"],
+    firings: Firings,
     labels: Mapping[str, Bool[np.ndarray, "token"]],
-    text: Int[np.ndarray, "token"],
     options: LabelOptions = LabelOptions(),  # noqa: B008 (a frozen value)
 ) -> tuple[LabelScore, ...]:
     """Find the latents that tell each label best.
@@ -74,130 +97,166 @@ def score_labels(
     Texts of even number choose latent and threshold, those of odd number judge.
 
     Args:
-        activations: Of each latent, 0 where it does not fire.
-        labels: Truth values by name; one that holds nowhere, or everywhere, in either half is left out.
-        text: Which text each token stands in, ascending from 0.
+        firings: Of all latents of a dictionary.
+        labels: Truth values by name; one that holds nowhere or everywhere in either half says nothing and
+            is left out.
         options: How.
 
     Raises:
         DataError: Lengths differ, or there are fewer than two texts.
     """
-    n = len(activations)
-    if any(len(values) != n for values in labels.values()) or len(text) != n:
-        raise DataError(
-            f"{n} tokens have activations: give as many truth values of each label, and a text for each."
-        )
-    if len(np.unique(text)) < 2:
+    n = len(firings.text)
+    for name, values in labels.items():
+        if len(values) != n:
+            raise DataError(
+                f"The label '{name}' has {len(values)} truth values for {n} tokens: give one a token."
+            )
+    chooses = firings.text % 2 == 0
+    if chooses.all() or not chooses.any():
         raise DataError("Latents are chosen on some texts and judged on others: give two or more.")
-    chooses = text % 2 == 0
-    usable = {
+    choosing, judging = _Detectors(firings, chooses), _Detectors(firings, ~chooses)
+    told = {
         name: values
         for name, values in labels.items()
-        if 0 < values[chooses].sum() < chooses.sum()
-        and 0 < values[~chooses].sum() < (~chooses).sum()
+        if choosing.is_told(values) and judging.is_told(values)
     }
-    halves = _Halves(activations, chooses)
-    return tuple(_score(halves, name, values, text, options) for name, values in usable.items())
+    return tuple(_score(choosing, judging, name, values, options) for name, values in told.items())
 
 
-class _Halves:
-    """Activations sorted once, so that each label costs one cumulative sum."""
+class _Detectors:
+    """Every latent at every threshold on one half of the texts; a label costs one cumulative sum.
 
-    def __init__(self, activations: Tensor, chooses: Bool[np.ndarray, "token"]) -> None:
-        self.chooses = torch.from_numpy(chooses)
-        self.judged = activations[~self.chooses]
-        self.blocks = [
-            block.sort(dim=0, descending=True)
-            for block in activations[self.chooses].split(_LATENTS_AT_ONCE, dim=1)
-        ]
+    Firings are held by latent, the strongest first: a threshold is a number of firings of a latent.
+    """
 
-    def best(self, label: Bool[Tensor, "token"]) -> tuple[Tensor, Tensor]:
-        """Best F1 and its threshold of each latent, on the half that chooses."""
-        truth = label[self.chooses].float()
-        found = [_best_thresholds(values, truth[order]) for values, order in self.blocks]
-        return torch.cat([f1 for f1, _ in found]), torch.cat([at for _, at in found])
+    def __init__(self, firings: Firings, half: Bool[np.ndarray, "token"]) -> None:
+        here = half[firings.token]
+        token, latent, value = firings.token[here], firings.latent[here], firings.value[here]
+        order = np.lexsort((-value, latent))
+        self.half, self.text = half, firings.text
+        self.token, self.value = token[order], value[order]
+        self.latents, self.starts = np.unique(latent[order], return_index=True)
+        self.ends = np.append(self.starts, len(self.token))[1:]
+        sizes = self.ends - self.starts
+        self._start_of = np.repeat(self.starts, sizes)
+        self._n_fired = np.arange(len(self.token)) - self._start_of + 1
+        # A cut stands between different activations, never between equal ones.
+        is_last = np.zeros(len(self.token), dtype=bool)
+        is_last[self.ends - 1] = True
+        self._can_cut = is_last | (self.value != np.append(self.value[1:], 0))
 
+    def is_told(self, label: Bool[np.ndarray, "token"]) -> bool:
+        """Whether a label is true of some tokens here and false of others."""
+        return bool(0 < label[self.half].sum() < self.half.sum())
 
-def _best_thresholds(
-    values: Float[Tensor, "token latent"], truth: Float[Tensor, "token latent"]
-) -> tuple[Float[Tensor, "latent"], Float[Tensor, "latent"]]:
-    """F1 of every cut between two activations, of each latent; values descend, truth in their order."""
-    hits = truth.cumsum(0)
-    n_fired = torch.arange(1, len(values) + 1, dtype=truth.dtype)[:, None]
-    f1 = 2 * hits / (n_fired + truth.sum(0))
-    # A cut stands between different activations, and nothing that does not fire is detected.
-    after = torch.cat([values[1:], torch.zeros_like(values[:1])])
-    f1 = torch.where((values > after) & (values > 0), f1, 0.0)
-    best, place = f1.max(0)
-    low, high = after.gather(0, place[None])[0], values.gather(0, place[None])[0]
-    return best, torch.where(best > 0, (low.clamp(min=0) + high) / 2, torch.inf)
+    def f1(self, label: Bool[np.ndarray, "token"]) -> Float[np.ndarray, "firing"]:
+        """F1 of each cut below a firing; 0 where none can stand."""
+        hits = np.cumsum(label[self.token])
+        before = hits[self._start_of] - label[self.token[self._start_of]]
+        found = 2 * (hits - before) / (self._n_fired + label[self.half].sum())
+        return np.where(self._can_cut, found, 0.0)
+
+    def best(self, label: Bool[np.ndarray, "token"], n: int) -> list[tuple[int, float, float]]:
+        """The latents with the best F1 as (latent, threshold, F1); ties to the lower number."""
+        if not len(self.token):
+            return []
+        f1 = self.f1(label)
+        by_latent = np.maximum.reduceat(f1, self.starts)
+        found = []
+        for i in np.argsort(-by_latent, kind="stable")[:n].tolist():
+            start, end = int(self.starts[i]), int(self.ends[i])
+            place = start + int(f1[start:end].argmax())
+            below = float(self.value[place + 1]) if place + 1 < end else 0.0
+            threshold = (float(self.value[place]) + below) / 2
+            found.append((int(self.latents[i]), threshold, float(by_latent[i])))
+        return found
+
+    def judge(
+        self, label: Bool[np.ndarray, "token"], latent: int, threshold: float
+    ) -> tuple[float, float, float]:
+        """F1, precision and recall of one detector; 0 where it never fires."""
+        i = int(np.searchsorted(self.latents, latent))
+        fired = self.token[:0]
+        if i < len(self.latents) and self.latents[i] == latent:
+            mine = slice(int(self.starts[i]), int(self.ends[i]))
+            fired = self.token[mine][self.value[mine] > threshold]
+        hits, true = int(label[fired].sum()), int(label[self.half].sum())
+        n_fired = len(fired)
+        return (
+            2 * hits / max(n_fired + true, 1),
+            hits / max(n_fired, 1),
+            hits / max(true, 1),
+        )
 
 
 def _score(
-    halves: _Halves,
+    choosing: _Detectors,
+    judging: _Detectors,
     name: str,
-    values: Bool[np.ndarray, "token"],
-    text: Int[np.ndarray, "token"],
+    label: Bool[np.ndarray, "token"],
     options: LabelOptions,
 ) -> LabelScore:
-    label = torch.from_numpy(np.ascontiguousarray(values))
-    f1, threshold = halves.best(label)
-    order = torch.argsort(f1, descending=True, stable=True)[: options.n_best].tolist()
-    best = tuple(_judge(halves, label, i, float(threshold[i]), float(f1[i])) for i in order)
-    null = _null(halves, name, values, text, options)
-    truth = label[~halves.chooses]
-    own = best[0].f1
+    best = []
+    for latent, threshold, chosen_f1 in choosing.best(label, options.n_best):
+        f1, precision, recall = judging.judge(label, latent, threshold)
+        best.append(
+            LatentScore(
+                latent=latent,
+                threshold=threshold,
+                f1=f1,
+                precision=precision,
+                recall=recall,
+                chosen_f1=chosen_f1,
+            )
+        )
+    null = [
+        _best_of_others(
+            choosing, judging, label, numpy_generator(options.seed, "labels", name, draw)
+        )
+        for draw in range(options.n_permutations)
+    ]
+    own = best[0].f1 if best else 0.0
+    n_true, n_tokens = int(label[judging.half].sum()), int(judging.half.sum())
     return LabelScore(
         label=name,
-        n_true=int(truth.sum()),
-        n_tokens=len(truth),
-        always_f1=float(2 * truth.sum() / (len(truth) + truth.sum())),
-        best=best,
+        n_true=n_true,
+        n_tokens=n_tokens,
+        always_f1=2 * n_true / (n_tokens + n_true),
+        best=tuple(best),
         null_f1=float(np.quantile(null, _NULL_QUANTILE)) if null else None,
         p_value=(1 + sum(one >= own for one in null)) / (1 + len(null)) if null else None,
     )
 
 
-def _judge(
-    halves: _Halves, label: Tensor, latent: int, threshold: float, chosen_f1: float
-) -> LatentScore:
-    fires, truth = halves.judged[:, latent] > threshold, label[~halves.chooses]
-    hits, fired, true = (int(one.sum()) for one in (fires & truth, fires, truth))
-    return LatentScore(
-        latent=latent,
-        threshold=threshold,
-        f1=2 * hits / max(fired + true, 1),
-        precision=hits / max(fired, 1),
-        recall=hits / max(true, 1),
-        chosen_f1=chosen_f1,
-    )
+def _best_of_others(
+    choosing: _Detectors,
+    judging: _Detectors,
+    label: Bool[np.ndarray, "token"],
+    rng: np.random.Generator,
+) -> float:
+    """F1 of the best latent for labels of other texts, which it cannot know."""
+    moved = label.copy()
+    for part in (choosing, judging):
+        moved[part.half] = _of_others(label[part.half], part.text[part.half], rng)
+    best = choosing.best(moved, 1)
+    return judging.judge(moved, *best[0][:2])[0] if best else 0.0
 
 
-def _null(
-    halves: _Halves,
-    name: str,
-    values: Bool[np.ndarray, "token"],
+def _of_others(
+    label: Bool[np.ndarray, "token"],
     text: Int[np.ndarray, "token"],
-    options: LabelOptions,
-) -> list[float]:
-    """Held-out F1 of the best latent for labels that were moved within each half."""
-    found = []
-    for draw in range(options.n_permutations):
-        rng = numpy_generator(options.seed, "labels", name, draw)
-        moved = torch.from_numpy(_moved(values, text, rng))
-        f1, threshold = halves.best(moved)
-        i = int(f1.argmax())
-        found.append(_judge(halves, moved, i, float(threshold[i]), float(f1[i])).f1)
-    return found
-
-
-def _moved(
-    values: Bool[np.ndarray, "token"], text: Int[np.ndarray, "token"], rng: np.random.Generator
+    rng: np.random.Generator,
 ) -> Bool[np.ndarray, "token"]:
-    """The label of other texts: each half is turned round by a distance of its own."""
-    moved = values.copy()
-    for half in (text % 2 == 0, text % 2 == 1):
-        places = np.flatnonzero(half)
-        shift = int(rng.integers(1, max(len(places), 2)))
-        moved[places] = np.roll(values[places], shift)
-    return moved
+    """Each text gets the labels of another from their beginning on, repeated where they are too short.
+
+    A text that is alone gets its own, turned round by some tokens.
+    """
+    starts = np.unique(text, return_index=True)[1]
+    pieces = np.split(label, starts[1:])
+    if len(pieces) == 1:
+        return np.roll(label, int(rng.integers(1, max(len(label), 2))))
+    order = rng.permutation(len(pieces))  # once round: no text keeps its own
+    giver = dict(zip(order.tolist(), np.roll(order, 1).tolist(), strict=True))
+    return np.concatenate(
+        [np.resize(pieces[giver[i]], len(piece)) for i, piece in enumerate(pieces)]
+    )
