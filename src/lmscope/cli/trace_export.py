@@ -57,15 +57,18 @@ class Export:
         from lmscope.cli import console
         from lmscope.jobs.trace_export import export_graph
         from lmscope.jobs.trace_labels import read_labels
-        from lmscope.jobs.trace_record import load_graph, read_report
+        from lmscope.jobs.trace_record import load_graph, read_report, read_together
+        from lmscope.jobs.trace_together import groups_of
 
         records = read_report(run).traces
         if len(records) > 1 and not self.is_folder:
             raise RecipeError(
                 f"'{self.path}' is one file and there are {len(records)} graphs: give a folder and --export-format."
             )
-        labels = read_labels(run)
+        labels, together = read_labels(run), read_together(run)
         for one in records:
             path = self.path / f"{one.name}.{self.form}" if self.is_folder else self.path
-            export_graph(load_graph(run, one.name), one, path, labels)
+            graph = load_graph(run, one.name)
+            groups = () if together is None else groups_of(graph, together)
+            export_graph(graph, one, path, labels, groups)
             console.say(f"Exported: {path}")

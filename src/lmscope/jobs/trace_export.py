@@ -1,8 +1,8 @@
 """Graphs in the forms of other tools, with what their features mean."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from lmscope.circuits.exchange.attribution_json import (
     Additions,
@@ -12,15 +12,27 @@ from lmscope.circuits.exchange.attribution_json import (
 )
 from lmscope.circuits.exchange.graphml import save_graphml
 from lmscope.circuits.graph import Graph
+from lmscope.circuits.supernodes import Supernode
 from lmscope.core.errors import RecipeError, did_you_mean
 from lmscope.jobs.trace_label_file import Labels, features_of
 from lmscope.jobs.trace_record import TraceRecord
 
-_Named = dict[str, str]
-"""Labels by the ids of nodes."""
+
+class _Added(NamedTuple):
+    """What a graph does not hold."""
+
+    labels: dict[str, str]
+    """By the ids of nodes."""
+    groups: Sequence[Supernode]
 
 
-def export_graph(graph: Graph, record: TraceRecord, path: Path, labels: Labels) -> None:
+def export_graph(
+    graph: Graph,
+    record: TraceRecord,
+    path: Path,
+    labels: Labels,
+    groups: Sequence[Supernode] = (),
+) -> None:
     """Write a graph in the form that a file's ending names.
 
     Args:
@@ -28,6 +40,7 @@ def export_graph(graph: Graph, record: TraceRecord, path: Path, labels: Labels) 
         record: What was found on its prompt.
         path: Ends in .graph, .json (an attribution graph) or .graphml.
         labels: What its features mean.
+        groups: Features that are drawn together, where the form knows that.
 
     Raises:
         RecipeError: It ends otherwise.
@@ -39,30 +52,32 @@ def export_graph(graph: Graph, record: TraceRecord, path: Path, labels: Labels) 
         )
     features = features_of(graph)
     named = {node: labels[feature] for node, feature in features.items() if feature in labels}
-    _WRITERS[path.suffix](graph, record, path, named)
+    _WRITERS[path.suffix](graph, record, path, _Added(named, groups))
 
 
-def _own(graph: Graph, _record: TraceRecord, path: Path, _named: _Named) -> None:
+def _own(graph: Graph, _record: TraceRecord, path: Path, _added: _Added) -> None:
     graph.save(path)
 
 
-def _attribution_json(graph: Graph, record: TraceRecord, path: Path, named: _Named) -> None:
+def _attribution_json(graph: Graph, record: TraceRecord, path: Path, added: _Added) -> None:
     node = graph.nodes[0]
     logit = None if node.token is None else graph.meta.target.removeprefix("logit ")
     text = next((p.text for p in record.predictions if p.token == node.token), logit)
     additions = Additions(
         probability=record.probability,
         target_text=text if node.against is None else logit,
-        labels=named,
+        labels=added.labels,
+        supernodes=added.groups,
+        scores={} if record.score is None else {node.id: record.score},
     )
     save_attribution_json(graph, path, AttributionJsonOptions(slug=slug_of(record.name)), additions)
 
 
-def _graphml(graph: Graph, _record: TraceRecord, path: Path, named: _Named) -> None:
-    save_graphml(graph, path, named)
+def _graphml(graph: Graph, _record: TraceRecord, path: Path, added: _Added) -> None:
+    save_graphml(graph, path, added.labels)
 
 
-_WRITERS: Final[Mapping[str, Callable[[Graph, TraceRecord, Path, _Named], None]]] = {
+_WRITERS: Final[Mapping[str, Callable[[Graph, TraceRecord, Path, _Added], None]]] = {
     ".graph": _own,
     ".json": _attribution_json,
     ".graphml": _graphml,
