@@ -1,5 +1,6 @@
 """`lmscope tasks`: prompts with known answers, and how well a model does on them."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from cyclopts import App, Parameter
@@ -135,6 +136,61 @@ def score(
     for name, reason in found.left_out.items():
         console.print_line(f"{name}: {reason}")
     return DONE
+
+
+@app.command(
+    name="bracket-features",
+    help_epilogue="Example:\n\n    lmscope tasks bracket-features --dictionaries last\n",
+)
+def bracket_features(
+    *,
+    dictionaries: Annotated[tuple[str, ...], Parameter(metavar="RUN", show_default=False)] = (),
+    only: Annotated[tuple[str, ...], Parameter(metavar="NAME", show_default=False)] = (),
+    model: Annotated[str | None, Parameter(metavar="NAME")] = None,
+    n: Count = 200,
+    best: Count = 1,
+    seed: int = 0,
+    runs_dir: Annotated[Path, Parameter(metavar="FOLDER")] = Path("runs"),
+    json: Switch = False,
+) -> int:
+    """Find latents that know in which brackets a token stands, and how deep.
+
+    Args:
+        dictionaries: A run, `last`, a folder or hf:owner/repo; absent: those that come with lmscope.
+            Repeatable.
+        only: Take only these of them: a name or a pattern such as 'mlp_norm-*'. Repeatable.
+        model: Another model than the one that they were trained on.
+        n: Texts; half of them choose latents and thresholds, the others judge.
+        best: Dictionaries shown of each label.
+        seed: Names the draw of the texts.
+        runs_dir: Folder of all runs.
+        json: Print one JSON object to stdout.
+    """
+    from lmscope.jobs.bracket_features import BracketChoice
+    from lmscope.jobs.bracket_features import bracket_features as find
+
+    sources = [_source(text, runs_dir) for text in dictionaries]
+    values = {
+        "dictionaries": {"sources": sources, "only": list(only)},
+        "model": {} if model is None else {"name": model},
+        "n_texts": n,
+        "seed": seed,
+    }
+    with ProgressListener(console.stderr()) as listener:
+        found = find(BracketChoice.from_mapping(values, "the command"), listener)
+    if json:
+        console.print_json(found.to_mapping())
+    else:
+        console.print_table(found.table(best))
+    return DONE
+
+
+def _source(text: str, runs_dir: Path) -> str:
+    from lmscope.cli.run_names import find_run
+
+    if text.startswith("hf:") or Path(text).exists():
+        return text
+    return str(find_run(text, runs_dir, holding="artifacts/dictionaries"))
 
 
 def _examples(name: str, model: str, n: int, seed: int) -> "tuple[Example, ...]":
