@@ -11,6 +11,9 @@ const DictionaryPage = lazy(() => import("../pages/dictionary/DictionaryPage"));
 const FeaturePage = lazy(() => import("../pages/feature/FeaturePage"));
 const SearchPage = lazy(() => import("../pages/search/SearchPage"));
 const ComparePage = lazy(() => import("../pages/compare/ComparePage"));
+const GraphsPage = lazy(() => import("../pages/graph/GraphsPage"));
+const GraphPage = lazy(() => import("../pages/graph/GraphPage"));
+const GraphComparePage = lazy(() => import("../pages/graph/GraphComparePage"));
 const MissingPage = lazy(() => import("../pages/MissingPage"));
 
 /** Each page has a twin in JSON at the same address with /api in front. */
@@ -30,6 +33,11 @@ export function App() {
           </Route>
           <Route path="/search" component={SearchPage} />
           <Route path="/compare" component={ComparePage} />
+          <Route path="/graphs" component={GraphsPage} />
+          <Route path="/graphs/compare" component={GraphComparePage} />
+          <Route path="/graphs/:run/:name">
+            {({ run, name }) => <GraphPage run={run} name={name} />}
+          </Route>
           <Route component={MissingPage} />
         </Switch>
       </Suspense>

@@ -10,6 +10,7 @@ import "./Shell.css";
 const PAGES = [
   { href: "/", title: "Home", key: "g h" },
   { href: "/search", title: "Search", key: "g s" },
+  { href: "/graphs", title: "Graphs", key: "g g" },
   { href: "/compare", title: "Compare", key: "g c" },
   { href: "/jobs", title: "Jobs", key: "g j" },
 ] as const;
