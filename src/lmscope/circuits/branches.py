@@ -4,13 +4,14 @@ Everything that is not linear is taken from the run: attention patterns, the sca
 the activation function of a feed-forward layer lets through.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from lmscope.circuits.frozen_norm import Biases, BiasKey, FrozenNorm
+from lmscope.models.activation import self_gate
 from lmscope.models.weights_view import AttentionWeights, MlpWeights
 
 
@@ -54,18 +55,22 @@ class FrozenAttention:
         self, read: Float[Tensor, "target pos model"], biases: Biases
     ) -> Float[Tensor, "target pos model"]:
         """Read vectors of the output as read vectors of the stream below."""
-        passed = self._passed(read, biases)
-        n, heads, length, width = passed.shape
-        groups = passed.view(n, heads // self.n_shared, self.n_shared, length, width).sum(2)
+        n, length, width = read.shape
+        groups = self._grouped(self._at_heads(read, biases))
         if self.b_V is not None:
-            biases.add(BiasKey(self.layer, "b_V"), torch.einsum("tgje,ge->t", groups, self.b_V))
-        return self.norm.back(torch.einsum("tgje,gde->tjd", groups, self.W_V), biases)
+            sums = torch.einsum("gjte,ge->t", groups, self.b_V)
+            biases.add(BiasKey(self.layer, "b_V"), sums)
+        values = self.W_V.transpose(1, 2).flatten(0, 1)
+        below = groups.permute(1, 2, 0, 3).reshape(length * n, len(values)) @ values
+        return self.norm.back(below.view(length, n, width).transpose(0, 1), biases)
 
     def back_by_head(
         self, read: Float[Tensor, "target pos model"], biases: Biases
     ) -> Float[Tensor, "target head pos model"]:
         """As `back`, each head by itself; biases are those of all heads together."""
-        passed = self._passed(read, biases)
+        n, length, _ = read.shape
+        at_z = self._at_heads(read, biases).view(length, n, *self.W_O.shape[:2])
+        passed = torch.einsum("hij,ithe->thje", self.pattern, at_z)
         values = self.W_V.repeat_interleave(self.n_shared, 0)
         if self.b_V is not None:
             shared = self.b_V.repeat_interleave(self.n_shared, 0)
@@ -79,14 +84,41 @@ class FrozenAttention:
         """Heads that share one matrix of values."""
         return self.W_O.shape[0] // self.W_V.shape[0]
 
-    def _passed(
+    def until(self, length: int) -> "FrozenAttention":
+        """On the first positions, which see no later ones."""
+        return replace(
+            self,
+            pattern=self.pattern[:, :length, :length],
+            norm=self.norm.until(length),
+            norm_out=None if self.norm_out is None else self.norm_out.until(length),
+        )
+
+    def _at_heads(
         self, read: Float[Tensor, "target pos model"], biases: Biases
-    ) -> Float[Tensor, "target head pos head_dim"]:
+    ) -> Float[Tensor, "pos target head_dims"]:
+        """Read vectors of what each head takes over, all heads beside each other.
+
+        Positions come first, so that patterns are applied to all targets in one product.
+        """
         if self.norm_out is not None:
             read = self.norm_out.back(read, biases)
         biases.of(BiasKey(self.layer, "b_O"), read, self.b_O)
-        at_z = torch.einsum("tid,hed->thie", read, self.W_O)
-        return self.pattern.transpose(-1, -2) @ at_z
+        n, length, width = read.shape
+        flat = read.transpose(0, 1).reshape(length * n, width)
+        per_head = self.W_O.flatten(0, 1)
+        return (flat @ per_head.T).view(length, n, len(per_head))
+
+    def _grouped(
+        self, at_heads: Float[Tensor, "pos target head_dims"]
+    ) -> Float[Tensor, "kv_head pos target head_dim"]:
+        """The same at the keys, summed over the heads that share values: one product a group."""
+        length, n, _ = at_heads.shape
+        groups, width = self.W_V.shape[0], self.W_O.shape[1]
+        queries = at_heads.view(length, n, groups, self.n_shared, width).permute(2, 3, 0, 1, 4)
+        rows = self.n_shared * length
+        pattern = self.pattern.reshape(groups, rows, length)
+        moved = pattern.transpose(1, 2) @ queries.reshape(groups, rows, n * width)
+        return moved.view(groups, length, n, width)
 
     @classmethod
     def of(
@@ -159,6 +191,15 @@ class FrozenMlp:
         out = self.mixed(x)
         return out if self.norm_out is None else self.norm_out(out)
 
+    def until(self, length: int) -> "FrozenMlp":
+        """On the first positions."""
+        return replace(
+            self,
+            norm=self.norm.until(length),
+            norm_out=None if self.norm_out is None else self.norm_out.until(length),
+            paths=tuple(replace(path, gate=path.gate[:length]) for path in self.paths),
+        )
+
     def back(
         self, read: Float[Tensor, "target pos model"], biases: Biases
     ) -> Float[Tensor, "target pos model"]:
@@ -176,25 +217,23 @@ class FrozenMlp:
 
 
 def paths_of(
-    weights: MlpWeights,
-    gate: Float[Tensor, "pos hidden"],
-    x: Float[Tensor, "pos model"],
-    *,
-    half_rule: bool,
+    weights: MlpWeights, x: Float[Tensor, "pos model"], *, half_rule: bool
 ) -> tuple[Path, ...]:
     """The linear ways through a feed-forward layer.
 
     Args:
         weights: Its weights.
-        gate: What the activation function lets through, of the gate's or else of the only input.
         x: Its input, after the norm.
         half_rule: Of a gated layer, whether both factors carry half each; otherwise the gate is frozen.
     """
+    lets_through = self_gate(weights.activation)
     w_in, b_in = _pair(weights.W_in, weights.b_in, x)
     if weights.W_gate is None:
-        return (Path(w_in, b_in, gate, "b_in"),)
+        return (Path(w_in, b_in, lets_through(_into(x, w_in, b_in)), "b_in"),)
     w_gate, b_gate = _pair(weights.W_gate, weights.b_gate, x)
-    opened = _into(x, w_gate, b_gate) * gate
+    entered = _into(x, w_gate, b_gate)
+    gate = lets_through(entered)
+    opened = entered * gate
     if not half_rule:
         return (Path(w_in, b_in, opened, "b_in"),)
     carried = _into(x, w_in, b_in) * gate

@@ -39,48 +39,57 @@ class Descent:
     errors: dict[Site, Float[Tensor, "target pos"]] = field(default_factory=dict)
     leaves: dict[Site, Float[Tensor, "target pos"]] = field(default_factory=dict)
 
-    def go(self, frozen: Frozen, stage: int) -> "Descent":
-        """Pass the stages below one, down to the embeddings."""
-        for branches in reversed(frozen.stages[:stage]):
+    def go(self, frozen: Frozen, stage: int, until: int = 0) -> "Descent":
+        """Pass the stages below one, down to the embeddings or to a lower one."""
+        for branches in reversed(frozen.stages[until:stage]):
             below = torch.zeros_like(self.read) if branches[0].is_stream else self.read
             for branch in branches:
-                below = below + self._through(branch)
+                passed = self._through(branch)
+                below = below if passed is None else below + passed
             self.read = below
         return self
 
     def tokens(self, frozen: Frozen) -> Float[Tensor, "target pos"]:
         """What token embeddings add; after `go`."""
-        return (self.read * frozen.embed).sum(-1)
+        return _products(self.read, frozen.embed)
 
     def positions(self, frozen: Frozen) -> Float[Tensor, "target pos"]:
         """What position embeddings add; after `go`."""
         if frozen.pos_embed is None:
             return torch.zeros(self.read.shape[:2], dtype=self.read.dtype, device=self.read.device)
-        return (self.read * frozen.pos_embed).sum(-1)
+        return _products(self.read, frozen.pos_embed)
 
-    def _through(self, branch: Branch) -> Tensor:
-        """What reads the stream below on behalf of a branch."""
+    def _through(self, branch: Branch) -> Tensor | None:
+        """What reads the stream below on behalf of a branch; None for nothing."""
         if branch.features is not None:
             return self._meet(branch, branch.features)
         if branch.leaf is not None:
-            self.leaves[branch.site] = (self.read * branch.leaf).sum(-1)
-            return torch.zeros_like(self.read)
+            self.leaves[branch.site] = _products(self.read, branch.leaf)
+            return None
         assert branch.linear is not None
         return branch.linear.back(self.read, self.biases)
 
-    def _meet(self, branch: Branch, features: ActiveFeatures) -> Tensor:
+    def _meet(self, branch: Branch, features: ActiveFeatures) -> Tensor | None:
         layer, part = branch.site.layer or 0, branch.site.part
-        self.errors[branch.site] = (self.read * features.error).sum(-1)
-        standing = self.read * features.stands[:, None]
-        self.biases.of(BiasKey(layer, f"b_dec {part}"), standing, features.decoder_bias)
+        self.errors[branch.site] = _products(self.read, features.error)
+        standing = torch.einsum("tpd,p->td", self.read, features.stands) @ features.decoder_bias
+        self.biases.add(BiasKey(layer, f"b_dec {part}"), standing)
         on = self.passes(branch, features, features.gradient(self.read))
         if on is None and features.skip is None:
-            return torch.zeros_like(self.read)
-        width = features.dictionary.config.d_read
-        below = standing.new_zeros(*standing.shape[:2], width)
+            return None
+        below = None
         if on is not None:
             self.biases.add(BiasKey(layer, f"b_enc {part}"), on @ features.encoder_biases)
-            below.index_add_(1, features.position, on[..., None] * features.encoder_rows)
+            below = features.back(on)
         if features.skip is not None:
-            below = below + standing @ features.skip
+            skipped = (self.read * features.stands[:, None]) @ features.skip
+            below = skipped if below is None else below + skipped
+        assert below is not None
         return branch.back_read(below, self.biases)
+
+
+def _products(
+    read: Float[Tensor, "target pos model"], written: Float[Tensor, "pos model"]
+) -> Float[Tensor, "target pos"]:
+    """Of each target and position what reads there with what is written there."""
+    return torch.einsum("tpd,pd->tp", read, written)

@@ -1,7 +1,8 @@
 """Frozen: a model on one prompt, made linear by holding what is not linear at what it was."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 from jaxtyping import Float, Int
@@ -14,7 +15,6 @@ from lmscope.circuits.replacement import Replacement
 from lmscope.core.errors import DataError, ModelError
 from lmscope.core.site import Site
 from lmscope.dictionaries.dictionary import Dictionary
-from lmscope.models.activation import self_gate
 from lmscope.models.batch import Batch
 from lmscope.models.rotation import Rotation
 
@@ -158,6 +158,30 @@ def freeze(replacement: Replacement, tokens: Sequence[int] | Int[Tensor, "pos"])
     return _Freezing(replacement, ids).go()
 
 
+class _Rotations(Mapping[int, Rotation]):
+    """How each layer turns queries and keys; costs a run of the model when first asked."""
+
+    def __init__(self, replacement: Replacement, batch: Batch) -> None:
+        self._replacement, self._batch = replacement, batch
+
+    def __getitem__(self, layer: int) -> Rotation:
+        return self._found[layer]
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._found)
+
+    def __len__(self) -> int:
+        return len(self._found)
+
+    @cached_property
+    def _found(self) -> dict[int, Rotation]:
+        dtype = self._replacement.dtype
+        found = self._replacement.model.rotations(self._batch)
+        return {
+            layer: Rotation(one.cos.to(dtype), one.sin.to(dtype)) for layer, one in found.items()
+        }
+
+
 class _Freezing:
     """One run; holds what its steps share."""
 
@@ -168,11 +192,7 @@ class _Freezing:
         wanted = ["embed", "pattern@*"]
         has_positions = "pos_embed" in self.model.family.parts
         values = self.model.read(batch, [*wanted, *(["pos_embed"] if has_positions else [])])
-        turned = {} if has_positions else self.model.rotations(batch)
-        self.rotations = {
-            layer: Rotation(one.cos.to(replacement.dtype), one.sin.to(replacement.dtype))
-            for layer, one in turned.items()
-        }
+        self.rotations = {} if has_positions else _Rotations(replacement, batch)
         wide = {site: value[0].to(replacement.dtype) for site, value in values.items()}
         self.embed = wide[Site("embed")]
         self.pos_embed = wide[Site("pos_embed")] if has_positions else None
@@ -233,9 +253,10 @@ class _Freezing:
         norm = self._norm("attn_norm", layer, x)
         weights = self.model.weights.attention(layer)
         linear = FrozenAttention.of(layer, weights, self.patterns[layer], norm)
+        out = linear.mixed(x)
         if "attn_out" in self.model.family.norms:
-            linear = replace(linear, norm_out=self._norm("attn_out", layer, linear.mixed(x)))
-        out = linear(x)
+            linear = replace(linear, norm_out=(after := self._norm("attn_out", layer, out)))
+            out = after(out)
         site = Site("attn_out", layer)
         dictionary = self.replacement.dictionaries.get(site)
         features = None if dictionary is None else self._features(dictionary, out, out)
@@ -246,18 +267,13 @@ class _Freezing:
         norm = self._norm("mlp_norm", layer, x)
         weights = self.model.weights.mlp(layer)
         h = norm(x)
-        into = weights.W_in if weights.W_gate is None else weights.W_gate
-        bias = weights.b_in if weights.W_gate is None else weights.b_gate
-        opened = h @ into.detach().to(h)
-        if bias is not None:
-            opened = opened + bias.detach().to(h)
-        gate = self_gate(weights.activation)(opened)
-        paths = paths_of(weights, gate, h, half_rule=options.mlp == "half_rule")
+        paths = paths_of(weights, h, half_rule=options.mlp == "half_rule")
         b_out = None if weights.b_out is None else weights.b_out.detach().to(h)
         linear = FrozenMlp(layer, norm, None, paths, weights.W_out.detach().to(h), b_out)
+        out, site = linear.mixed(x), Site("mlp_out", layer)
         if "mlp_out" in self.model.family.norms:
-            linear = replace(linear, norm_out=self._norm("mlp_out", layer, linear.mixed(x)))
-        out, site = linear(x), Site("mlp_out", layer)
+            linear = replace(linear, norm_out=(after := self._norm("mlp_out", layer, out)))
+            out = after(out)
         dictionary = self.replacement.dictionaries.get(site)
         if dictionary is not None:
             read = {"mlp_out": out, "mlp_in": h, "resid_mid": x}.get(

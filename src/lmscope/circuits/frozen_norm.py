@@ -1,6 +1,6 @@
 """A norm with its scale frozen: linear, and its transpose."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import torch
@@ -86,6 +86,10 @@ class FrozenNorm:
         """The norm's output, affine in x."""
         out = self.normalised(x) * self.gain
         return out if self.bias is None else out + self.bias
+
+    def until(self, length: int) -> "FrozenNorm":
+        """On the first positions."""
+        return replace(self, scale=self.scale[:length])
 
     def back(
         self, read: Float[Tensor, "target pos model"], biases: Biases

@@ -87,12 +87,10 @@ def _write(
         assert branch.linear is not None
         return branch.linear(x)
     read = branch.read_value(x)
-    pre = (read[features.position] * features.encoder_rows).sum(-1) + features.encoder_biases
+    pre = features.pre_activations(read)
     active = pre if change is None else change(pre)
     activations[branch.site] = active
-    out = torch.zeros_like(x).index_add(
-        0, features.position, active[:, None] * features.decoder_rows
-    )
+    out = features.write(active)
     out = out + features.stands[:, None] * features.decoder_bias + errors * features.error
     if features.skip is not None:
         out = out + features.stands[:, None] * (read @ features.skip.T)

@@ -81,7 +81,7 @@ def _of(branch: Branch, x: Tensor, position: int) -> tuple[list[Writer], Tensor]
     features = branch.features
     here = (features.position == position).nonzero().squeeze(-1)
     names = [Writer("feature", branch.site, int(latent)) for latent in features.latent[here]]
-    rows = [features.value[here, None] * features.decoder_rows[here]]
+    rows = [features.value[here, None] * features.only(here).decoder_rows]
     names += [Writer("error", branch.site), Writer("bias", branch.site)]
     rows += [
         features.error[position][None],
