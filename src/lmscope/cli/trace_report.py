@@ -233,7 +233,7 @@ def _sweep_table(one: "TraceRecord") -> Table:
 
 
 def _print_together(values: Mapping[str, Any], traces: tuple["TraceRecord", ...]) -> None:
-    circuit, labels = values["circuit"], values["labels"]
+    circuit = values["circuit"]
     nodes = circuit["nodes"]
     features = [node for node in nodes if node["kind"] == "feature"]
     least = circuit["options"]["least_stability"]
@@ -254,9 +254,15 @@ def _print_together(values: Mapping[str, Any], traces: tuple["TraceRecord", ...]
             ("supernodes", f"{len(values['supernodes'])}, by {values['group_by']}"),
         ]
     )
-    tables = [_prompts_table(traces), _nodes_table(nodes, labels), _edges_table(circuit["edges"])]
+    tables = [
+        _prompts_table(traces),
+        _nodes_table(nodes, values),
+        _edges_table(circuit["edges"], values),
+    ]
     if values["supernodes"]:
         tables.append(_supernodes_table(values["supernodes"]))
+    if values["faithfulness"]:
+        tables.append(_tried_table(values["faithfulness"]))
     for table in tables:
         console.print_line("")
         console.print_table(table)
@@ -275,30 +281,68 @@ def _prompts_table(traces: tuple["TraceRecord", ...]) -> Table:
     return Table(columns, rows, caption="Prompts; faithful: in the model itself, errors kept")
 
 
-def _nodes_table(nodes: list[Mapping[str, Any]], labels: Mapping[str, str]) -> Table:
+def _nodes_table(nodes: list[Mapping[str, Any]], values: Mapping[str, Any]) -> Table:
+    labels = values["labels"]
     rows = tuple(
         (
-            node["key"],
-            labels.get(node["key"], ""),
+            _key_words(node["key"], values),
+            *((labels.get(node["key"], ""),) if labels else ()),
             *_estimate(node["attribution"]),
             node["stability"],
             node["activation"],
         )
         for node in nodes[:_N_SHARED]
     )
-    columns = ("node", "label", "adds", "low", "high", "in prompts", "fires")
-    return Table(
-        columns, rows, caption=f"Nodes that add most, of {len(nodes)}: mean share of the target"
+    columns = (
+        "node",
+        *(("label",) if labels else ()),
+        "adds",
+        "low",
+        "high",
+        "in prompts",
+        "fires",
     )
+    what = "share of" if values["circuit"]["options"]["units"] == "share" else "part of"
+    caption = f"Nodes that add most, of {len(nodes)}: mean {what} the target"
+    return Table(columns, rows, caption=caption)
 
 
-def _edges_table(edges: list[Mapping[str, Any]]) -> Table:
+def _edges_table(edges: list[Mapping[str, Any]], values: Mapping[str, Any]) -> Table:
     rows = tuple(
-        (edge["source"], edge["goal"], *_estimate(edge["flow"]), edge["stability"])
+        (
+            _key_words(edge["source"], values),
+            _key_words(edge["goal"], values),
+            *_estimate(edge["flow"]),
+            edge["stability"],
+        )
         for edge in edges[:_N_SHARED]
     )
     columns = ("from", "to", "flow", "low", "high", "in prompts")
     return Table(columns, rows, caption=f"Edges that carry most, of {len(edges)}")
+
+
+def _key_words(key: str, values: Mapping[str, Any]) -> str:
+    text = values["texts"].get(key)
+    words = key.replace("bias:", "constant ", 1).replace("error:", "error ", 1)
+    return words if text is None else f'token "{text}"'
+
+
+def _tried_table(rows: list[Mapping[str, Any]]) -> Table:
+    none: Mapping[str, Any] = {"value": None}
+    cells = tuple(
+        (
+            row["ablation"],
+            _MODELS[row["where"]],
+            row["errors"],
+            *_estimate(row.get("faithfulness", none)),
+            *_estimate(row.get("completeness", none)),
+        )
+        for row in rows
+    )
+    columns = ("others", "in the", "errors", "faithful", "low", "high", "left out", "low ", "high ")
+    return Table(
+        columns, cells, caption="What each prompt's circuit alone brings about, over all prompts"
+    )
 
 
 def _supernodes_table(groups: list[Mapping[str, Any]]) -> Table:

@@ -55,7 +55,13 @@ from lmscope.jobs.trace_record import (
     read_record,
 )
 from lmscope.jobs.trace_together import TogetherOptions, check_together, put_together
-from lmscope.jobs.trace_trials import AblationChoice, check_ablation, mean_values, trials
+from lmscope.jobs.trace_trials import (
+    AblationChoice,
+    check_ablation,
+    mean_values,
+    shared_trials,
+    trials,
+)
 from lmscope.models.batch import Batch
 from lmscope.models.exclusion import Exclusion
 from lmscope.models.language_model import LanguageModel
@@ -180,7 +186,10 @@ def _finish(tracing: "Tracing", run: Run, records: Sequence[TraceRecord]) -> Non
         run.event("phase", phase="together")
         graphs = [load_graph(run, one.name) for one in records]
         shared = put_together(recipe.together, graphs, tracing.replacement, labels)
-        write_text(run.artifacts / TOGETHER_FILE, as_json(shared))
+        bootstrap, seed = recipe.together.aggregation.bootstrap, recipe.together.aggregation.seed
+        tried = shared_trials([one.faithfulness for one in records], bootstrap, seed)
+        values = {**shared, "faithfulness": [one.to_mapping() for one in tried]}
+        write_text(run.artifacts / TOGETHER_FILE, as_json(values))
     report = tracing.report(records)
     write_text(run.artifacts / TABLE_FILE, as_json(report.to_mapping()))
     run.event("result", name="trace", figures=_figures(records))

@@ -78,7 +78,7 @@ def put_together(
         labels: What features mean.
 
     Returns:
-        `circuit`, as of `SharedCircuit`; `labels` by key of a node; `supernodes`; `edges` between them
+        `circuit`, as of `SharedCircuit`; `texts` of tokens and `labels` by key of a node; `supernodes`; `edges` between them
         and the other nodes; `within` each; `n_grouped`, the features that were looked at.
 
     Raises:
@@ -93,6 +93,7 @@ def put_together(
     return {
         "circuit": shared.to_mapping(),
         "group_by": options.group_by,
+        "texts": _texts(graphs, options),
         "labels": {node.key: said[node.key] for node in shared.nodes if node.key in said},
         "supernodes": [{**vars(one), "members": list(one.members)} for one in groups],
         "edges": [vars(one) for one in grouped.edges],
@@ -210,6 +211,18 @@ def _position(key: str, first: Graph) -> int | None:
         return None
     number = int(last)
     return number if number >= 0 else len(first.meta.tokens) + number
+
+
+def _texts(graphs: Iterable[Graph], options: TogetherOptions) -> dict[str, str]:
+    """What tokens show as, by key of a node that is the same token on all prompts."""
+    if options.aggregation.match != "latent":
+        return {}
+    return {
+        node_key(node, "latent", len(graph.meta.tokens)): graph.meta.texts[node.position]
+        for graph in graphs
+        for node in graph.nodes
+        if node.kind == "token" and node.position is not None
+    }
 
 
 def _labels(graphs: Iterable[Graph], options: TogetherOptions, labels: Labels) -> dict[str, str]:

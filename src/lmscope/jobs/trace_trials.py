@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from itertools import product
 from typing import Annotated, Final, Literal
 
+import torch
 from pydantic import Field
 
 from lmscope.circuits.attribution import Attribution
@@ -16,6 +17,13 @@ from lmscope.circuits.target_text import NamedTarget
 from lmscope.core.config import Config
 from lmscope.core.errors import DataError, RecipeError
 from lmscope.core.protocols import Listener
+from lmscope.evaluation.statistics import (
+    BootstrapOptions,
+    ContextSums,
+    Estimate,
+    Resamples,
+    ratio,
+)
 from lmscope.jobs.choices import open_text
 from lmscope.jobs.evaluation_task import EvaluationTask
 from lmscope.jobs.trace_prompts import Prompt, counterfactual_tokens, tokens_of
@@ -26,6 +34,8 @@ _WAYS: Final = tuple(
     FaithfulnessOptions(where=where, errors=errors)
     for where, errors in product(("linear", "real"), ("kept", "removed"))
 )
+
+_COLUMNS: Final = ("kept", "rest", "whole")
 
 
 class AblationChoice(Config):
@@ -122,6 +132,65 @@ def trials(
                 faithfulness=faithful,
                 completeness=rest,
             )
+
+
+class SharedTrial(Config):
+    """What circuits of many prompts bring about by themselves.
+
+    Prompts weigh by how much taking all features out changes the target, so that one at which nothing
+    hangs on them does not decide.
+    """
+
+    ablation: Ablation
+    where: Literal["linear", "real"]
+    errors: Literal["kept", "removed"]
+    faithfulness: Estimate | None = None
+    completeness: Estimate | None = None
+
+
+def shared_trials(
+    rows: Sequence[Sequence[FaithfulnessRow]], options: BootstrapOptions, seed: int
+) -> list[SharedTrial]:
+    """All prompts' trials of one kind together, with intervals over prompts.
+
+    Args:
+        rows: Of each prompt.
+        options: How intervals are made.
+        seed: Of the resamples.
+    """
+    firsts = {_kind(row): row for own in rows for row in own}
+    kinds = list(firsts)
+    if not kinds:
+        return []
+    sums = ContextSums(len(rows), len(kinds))
+    for prompt, own in enumerate(rows):
+        columns = {name: torch.zeros(len(kinds), dtype=torch.float64) for name in _COLUMNS}
+        for row in own:
+            whole, kind = row.full - row.empty, kinds.index(_kind(row))
+            if row.faithfulness is None or row.completeness is None:
+                continue
+            columns["whole"][kind] = abs(whole)
+            columns["kept"][kind] = abs(whole) * row.faithfulness
+            columns["rest"][kind] = abs(whole) * row.completeness
+        sums.add(torch.full((len(kinds),), prompt), torch.arange(len(kinds)), columns)
+    resamples = Resamples(sums, options, seed)
+    found = list[SharedTrial]()
+    for kind, first in enumerate(firsts.values()):
+        kept, rest, whole = (resamples.total(name, kind) for name in _COLUMNS)
+        found.append(
+            SharedTrial(
+                ablation=first.ablation,
+                where=first.where,
+                errors=first.errors,
+                faithfulness=resamples.estimate(ratio(kept, whole)),
+                completeness=resamples.estimate(ratio(rest, whole)),
+            )
+        )
+    return found
+
+
+def _kind(row: FaithfulnessRow) -> tuple[str, str, str]:
+    return row.ablation, row.where, row.errors
 
 
 def _baseline(
