@@ -64,6 +64,62 @@ def test_json_holds_target_ledger_nodes_edges_and_faithfulness(desk, tmp_path, c
     assert {one["where"] for one in row["faithfulness"]} == {"linear", "real"}
 
 
+def rows_of(tmp_path, *rows):
+    file = tmp_path / "prompts.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return str(file)
+
+
+def test_what_prompts_share_is_printed_in_place_of_their_trees(desk, tmp_path, capsys):
+    file = rows_of(tmp_path, {"prompt": "one two"}, {"prompt": "one ten"})
+    assert run(desk, tmp_path, "--prompts", file, "--together", "--target", '"e"') == 0
+    shown = capsys.readouterr().out
+    for words in ("overlap", "supernodes", "Nodes that add most", 'token "o"', "over all prompts"):
+        assert words in shown
+    assert "├─" not in shown
+
+
+def test_an_option_on_what_prompts_share_asks_for_it(desk, tmp_path, capsys):
+    file = rows_of(tmp_path, {"prompt": "one two"}, {"prompt": "one ten"})
+    options = ["--match", "position", "--unverified", "--json"]
+    assert run(desk, tmp_path, "--prompts", file, *options, "--target", '"e"') == 0
+    together = json.loads(capsys.readouterr().out)["together"]
+    assert together["circuit"]["options"]["match"] == "position"
+    assert together["faithfulness"] == []
+
+
+def test_trials_by_several_ablations_are_told_apart(desk, tmp_path, capsys):
+    assert run(desk, tmp_path, "one two", "--counterfactual", "one ten", "--target", '"e"') == 0
+    shown = capsys.readouterr().out
+    assert shown.count("counterfactual") == 4
+    assert "by each kind of ablation" in shown
+
+
+def test_why_a_feature_does_not_fire_is_told(desk, tmp_path, capsys):
+    for latent in range(64):
+        assert (
+            run(desk, tmp_path, "one two", "--target", f"mlp_out@1/{latent}@4", "--unverified") == 0
+        )
+        shown = capsys.readouterr().out
+        if "why not" in shown:
+            break
+    assert "is missing" in shown
+    assert "What keeps it below its threshold" in shown
+    assert "constant b_enc mlp_out@1" in shown
+
+
+def test_where_no_dictionary_stands_that_is_the_reason(desk, tmp_path, capsys):
+    assert run(desk, tmp_path, "one two", "--target", "mlp_out@1/3@0", "--unverified") == 0
+    assert "no dictionary stands at this position" in capsys.readouterr().out
+
+
+def test_a_score_is_shown_by_its_pairs(desk, tmp_path, capsys):
+    assert run(desk, tmp_path, "one two", "--target", "score 2.0 5->2 - 5->3", "--unverified") == 0
+    shown = capsys.readouterr().out
+    for words in ("less to 3", "attention", "at the query", "less that of key 3", "more pairs"):
+        assert words in shown
+
+
 @pytest.mark.parametrize("ending", [".graph", ".json", ".graphml"])
 def test_a_graph_is_exported_in_the_form_of_its_ending(desk, tmp_path, capsys, ending):
     path = tmp_path / f"mine{ending}"
@@ -84,11 +140,28 @@ def test_a_graph_is_exported_in_the_form_of_its_ending(desk, tmp_path, capsys, e
         (["one", "--export-format", "json"], "--export-format is of --export"),
         (["one", "--target", "score 1"], "is no target"),
         ([], "nothing to trace on"),
+        (["one", "--together"], "One prompt shares its circuit with no other"),
+        (["one", "--ablate", "counterfactual"], "has no counterfactual"),
+        (["one", "--depth", "0"], "--depth is 0"),
+        (["one", "--target", "score 2.0 3->1 - 2->1"], "compared for one query"),
     ],
 )
 def test_what_cannot_be_is_one_sentence(desk, tmp_path, capsys, words, said):
     assert run(desk, tmp_path, *words) == 2
     assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["one", "--counterfactual", "three"], "positions must answer"),
+        (["one", "--target", "score 2.0 3->1 - 3->1"], "less itself is 0"),
+        (["one", "--target", "mlp_out@1/3@9"], "no position 9"),
+    ],
+)
+def test_what_the_model_does_not_have_is_one_sentence(desk, tmp_path, capsys, words, said):
+    assert run(desk, tmp_path, *words) == 1
+    assert said in capsys.readouterr().err.splitlines()[-1]
 
 
 def test_several_graphs_do_not_go_into_one_file(tmp_path):
