@@ -67,7 +67,7 @@ def _example(
     number, other_number = numbers
     answers = tuple(pair[number] for pair in verbs)
     wrongs = tuple(pair[1 - number] for pair in verbs)
-    if not all(lexicon.continues(prompt, verb) for verb in (*answers, *wrongs)):
+    if not lexicon.continues(prompt, *answers, *wrongs):
         return None
     roles = {"subject": tuple(places[1]), "between": tuple(places[3]), "end": (places[3][-1],)}
     kind = "same number" if number == other_number else "other number between"

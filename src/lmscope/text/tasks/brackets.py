@@ -18,7 +18,10 @@ KINDS: Final = {"round": "()", "square": "[]", "curly": "{}"}
 DEEPEST: Final = 4
 """Brackets within each other in a text with labels, at most."""
 _GROUPS: Final = (2, 4)
-_SENTENCE: Final = (18, 36)
+_SENTENCE: Final = (24, 48)
+_CLOSES: Final = 0.3
+_OPENS: Final = 0.15
+"""How often a bracket closes or opens, where one can; about every other token then stands in none."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,7 +124,7 @@ def _example(
     prompt, counterfactual = "".join(units), "".join(other)
     if places is None or lexicon.places(other) is None:
         return None
-    if not all(lexicon.continues(prompt, KINDS[one][1]) for one in kinds):
+    if not lexicon.continues(prompt, *(KINDS[one][1] for one in kinds)):
         return None
     others = tuple(KINDS[one][1] for one in kinds if one not in kind)
     roles = {"open": tuple(places[place]), "end": (places[-1][-1],)}
@@ -179,11 +182,11 @@ def _walk(
     stack: list[str] = []
     for _ in range(int(rng.integers(*_SENTENCE))):
         after_open, choice = marks[-1][0] == "open", rng.random()
-        if marks[-1][0] == "word" and stack and choice < 0.25:
+        if marks[-1][0] == "word" and stack and choice < _CLOSES:
             kind = stack.pop()
             units.append(KINDS[kind][1])
             marks.append(("close", kind))
-        elif not after_open and len(stack) < DEEPEST and choice < 0.5:
+        elif not after_open and len(stack) < DEEPEST and choice > 1 - _OPENS:
             stack.append(one_of(rng, kinds))
             units.append(f" {KINDS[stack[-1]][0]}")
             marks.append(("open", stack[-1]))

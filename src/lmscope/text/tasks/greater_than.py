@@ -85,7 +85,7 @@ def _example(
     places, later_places = lexicon.places(units), lexicon.places(other)
     if places is None or later_places is None or places[-1] != later_places[-1]:
         return None
-    if not all(lexicon.continues(prompt, ending) for ending in (*endings[0], *endings[1])):
+    if not lexicon.continues(prompt, *endings[0], *endings[1]):
         return None
     roles = {"start": tuple(places[1]), "end": (places[2][-1],)}
     return Example(prompt, *endings, counterfactual, roles, kind)

@@ -42,9 +42,9 @@ def _example(lexicon: Lexicon, sequence: list[str], last: int, rival: int) -> Ex
     prompt, counterfactual = "".join(units), "".join(other)
     if lexicon.places(units) is None or lexicon.places(other) is None:
         return None
-    if not (lexicon.continues(prompt, answer) and lexicon.continues(prompt, wrong)):
-        return None
     rivals = tuple(word for word in sequence[last + 2 :] if word != wrong)
+    if not lexicon.continues(prompt, answer, wrong, *rivals):
+        return None
     roles = {
         "first": (last,),
         "follower": (last + 1,),

@@ -52,7 +52,7 @@ def _example(
     prompt, counterfactual = "".join(units), "".join(other)
     if places is None or lexicon.places(other) is None:
         return None
-    if not all(lexicon.continues(prompt, name) for name in people):
+    if not lexicon.continues(prompt, *people):
         return None
     name_places = (places[1], places[3]) if order == "ABBA" else (places[3], places[1])
     found = dict(zip(_SAID_TWICE, (*name_places, places[5]), strict=True))

@@ -32,10 +32,10 @@ class Lexicon:
         found = self.ids(text)
         return len(found) == 1 and self.tokenizer.decode(found) == text
 
-    def continues(self, prompt: str, text: str) -> bool:
-        """Whether a text after a prompt adds exactly one token and leaves the prompt's as they are."""
-        before, after = self.ids(prompt), self.ids(prompt + text)
-        return len(after) == len(before) + 1 and after[:-1] == before
+    def continues(self, prompt: str, *texts: str) -> bool:
+        """Whether each text after a prompt adds exactly one token and leaves the prompt's as they are."""
+        before = self.ids(prompt)
+        return all(self.ids(prompt + text)[:-1] == before for text in texts)
 
     def places(self, units: Sequence[str]) -> list[range] | None:
         """Which tokens of the joined text each unit is.
