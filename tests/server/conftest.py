@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
@@ -28,8 +29,11 @@ from lmscope.atlas.store import (
     CensusWriter,
     write_vectors,
 )
+from lmscope.dictionaries.config import DictionaryConfig, ReLU
+from lmscope.dictionaries.dictionary import Dictionary
 from lmscope.jobs.atlas import AtlasRecipe, build_atlas
 from lmscope.jobs.explain import ExplainRecipe, explain
+from lmscope.jobs.trace import TraceRecipe, trace
 from lmscope.jobs.train import TrainRecipe, train
 from lmscope.models.miniature import miniature
 from lmscope.runs.artifact import read_manifest, write_artifact
@@ -141,6 +145,58 @@ def own_library(small_library, tmp_path) -> SmallLibrary:
     return small_library.at(Path(shutil.copytree(small_library.root, tmp_path / "runs")))
 
 
+@dataclass(frozen=True)
+class TracedLibrary:
+    """A folder with traces; the files of a small library lie there too.
+
+    Attributes:
+        root: The folder to serve.
+        small: The small library there.
+        stream: A run that traced two prompts with the labelled dictionary `small.narrow`.
+        layers: A run that traced one prompt with transcoders of all layers, which are not served.
+        names: Names of the graphs of the first.
+        layered: Name of the one of the second.
+    """
+
+    root: Path
+    small: SmallLibrary
+    stream: str
+    layers: str
+    names: tuple[str, str]
+    layered: str
+
+    def at(self, root: Path) -> "TracedLibrary":
+        """The same in a copy of the folder."""
+        return replace(self, root=root, small=self.small.at(root))
+
+
+@pytest.fixture(scope="session")
+def traced_library(small_library, tmp_path_factory) -> TracedLibrary:
+    """To read only: all tests share it; to change one take `own_traces`."""
+    folder = tmp_path_factory.mktemp("traced")
+    small = small_library.at(Path(shutil.copytree(small_library.root, folder / "runs")))
+    texts = ["the sea hid a stone", "the <b>sea</b> rose"]
+    one = trace(
+        _trace_recipe([str(small.train)], texts, only=["*-64-*"], sweep=[0.1]), root=small.root
+    )
+    sources = _transcoders(folder / "dictionaries", small.model)
+    other = trace(_trace_recipe(sources, ["the sea hid"], threshold=0.0), root=small.root)
+    return TracedLibrary(
+        root=small.root,
+        small=small,
+        stream=one.path.name,
+        layers=other.path.name,
+        names=("0000-the-sea-hid-a-stone", "0001-the-b-sea-b-rose"),
+        layered="0000-the-sea-hid",
+    )
+
+
+@pytest.fixture
+def own_traces(traced_library, tmp_path) -> TracedLibrary:
+    """A copy of the traces that this test may spoil."""
+    return traced_library.at(Path(shutil.copytree(traced_library.root, tmp_path / "traces")))
+
+
 @pytest.fixture(scope="session")
 def hostile_run() -> Callable[..., Path]:
     """`hostile_run(root, name, words)`: another run with an atlas of chosen tokens."""
@@ -204,6 +260,49 @@ def _explain_recipe(run: Run) -> ExplainRecipe:
             "n_controls": 4,
         }
     )
+
+
+def _trace_recipe(
+    sources: Sequence[str], texts: Sequence[str], *, threshold: float = 0.01, **more: Any
+) -> TraceRecipe:
+    return TraceRecipe.from_mapping(
+        {
+            "dictionaries": {
+                "sources": list(sources),
+                "only": more.pop("only", []),
+                "calibration_tokens": 0,
+            },
+            "model": {"device": "cpu"},
+            "prompts": {"texts": list(texts)},
+            "trace": {"threshold": threshold},
+            **more,
+        }
+    )
+
+
+def _transcoders(folder: Path, model: Path) -> list[str]:
+    """Random transcoders of all three layers."""
+    found = []
+    for layer in range(3):
+        config = DictionaryConfig(
+            reads=(f"mlp_norm@{layer}",),
+            writes=(f"mlp_out@{layer}",),
+            d_read=32,
+            d_write=32,
+            n_latents=24,
+            sparsity=ReLU(),
+            normalisation="none",
+            model=str(model),
+        )
+        dictionary = Dictionary(config)
+        draw = torch.Generator().manual_seed(layer)
+        with torch.no_grad():
+            for parameter in dictionary.parameters():
+                size = 0.3 if parameter.dim() == 1 else parameter.shape[-1] ** -0.5
+                parameter.copy_(torch.randn(parameter.shape, generator=draw) * size)
+        dictionary.save(folder / f"mlp_out-{layer}")
+        found.append(str(folder / f"mlp_out-{layer}"))
+    return found
 
 
 def write_hostile(root: Path, name: str, words: Sequence[str] = HOSTILE) -> Path:

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 
 from fastapi import Request
 
+from lmscope.server.library.graph_notes import GraphNotes
+from lmscope.server.library.graphs import GraphShelf
 from lmscope.server.library.library import Library
 from lmscope.server.live.client import LiveModel
 from lmscope.server.settings import ServeSettings
@@ -17,12 +19,14 @@ REFRESH_S = 1.0
 
 @dataclass
 class Context:
-    """The settings, what lies on disk, the process with the model, and the jobs."""
+    """The settings, what lies on disk, the process with the model, the jobs, and graphs in memory."""
 
     settings: ServeSettings
     library: Library
     live: LiveModel
     jobs: JobQueue
+    graphs: GraphShelf = field(default_factory=GraphShelf)
+    graph_notes: GraphNotes = field(default_factory=GraphNotes)
     _refreshed: float = field(default=float("-inf"), init=False)
 
     @classmethod

@@ -38,8 +38,12 @@ HEADERS: Final = {
 _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _TRICKS: Final = re.compile(rb"%2e|%2f|%5c|%[01].|%7f|\\|[\x00-\x20\x7f]|//", re.IGNORECASE)
 _DOTS: Final = re.compile(rb"(?:^|/)\.{1,2}(?:/|$)")
-_ASKS_THE_MODEL: Final = "/api/live/"
-"""A POST below it computes and changes nothing, so reading rights do."""
+_ASKS_THE_MODEL: Final = re.compile(r"/api/live/|/api/graphs/[^/]+/[^/]+/scores$")
+"""A POST there computes and changes nothing, so reading rights do."""
+_SLOW: Final = re.compile(
+    r"/api/live/|/api/compare|/api/graphs/(?:trace|compare|[^/]+/[^/]+/(?:scores|tests|supernodes))$|.*/map$"
+)
+"""What may wait for the model."""
 
 
 class _Refused(RefusedError):  # noqa: N818
@@ -162,7 +166,7 @@ class Guard:
                     headers={"Cache-Control": "no-store"},
                 )
             raise _unauthorised()
-        is_write = scope["method"] not in _SAFE and not scope["path"].startswith(_ASKS_THE_MODEL)
+        is_write = scope["method"] not in _SAFE and not _ASKS_THE_MODEL.match(scope["path"])
         if is_write and self._settings.read_only:
             raise _Refused(403, "read_only", "This server was started with --read-only.")
         if is_write and access < Access.WRITE:
@@ -209,7 +213,7 @@ class Guard:
         """Let the application answer, but neither for ever nor beyond the server's stop."""
         path = scope["path"]
         is_stream = path.startswith("/api/") and path.endswith("/stream")
-        slow = path.startswith((_ASKS_THE_MODEL, "/api/compare")) or path.endswith("/map")
+        slow = _SLOW.match(path) is not None
         limit = self._settings.live_timeout_s if slow else self._settings.timeout_s
         if is_stream and self._stop.is_said:
             raise _stopping()

@@ -1107,6 +1107,11 @@ export interface components {
          * @description What is left of the target when features outside the circuit are silenced.
          */
         FaithfulnessLine: {
+            /**
+             * Baseline
+             * @description What silenced features become: `zero`, `mean`, `counterfactual`.
+             */
+            baseline: string;
             /** Completeness */
             completeness: number | null;
             /** Empty */
@@ -1441,11 +1446,6 @@ export interface components {
             dictionaries: components["schemas"]["GraphDictionaryLine"][];
             /** Model */
             model: string;
-            /**
-             * N Heads
-             * @description Null where the graph does not know; then a wrong head is refused with the number of heads.
-             */
-            n_heads?: number | null;
             /** N Layers */
             n_layers: number;
             /**
@@ -3040,6 +3040,12 @@ export interface components {
              * @description Id of a run that trained some, or that traced with some; null: what `lmscope trace` takes by itself.
              */
             dictionaries?: string | null;
+            /**
+             * Only
+             * @description Of these dictionaries: names, or patterns such as `mlp_norm-*`; none named: all.
+             * @default []
+             */
+            only: string[];
             /** Prompt */
             prompt: string;
             /**

@@ -17,6 +17,8 @@ from lmscope.server.live.protocol import Report, Wanted
 
 MAX_BYTES: Final = 4 * 2**30
 """Of dictionaries in memory; the one that was not asked for longest goes first."""
+MAX_BESIDE: Final = 2 * 2**30
+"""Of weights that stay in memory while others are loaded beside them for another kind of question."""
 _WORDS: Final = {
     "load": "Loading the model",
     "calibrate": "Measuring median norms on the training text",
@@ -29,6 +31,9 @@ class Benches:
     Args:
         tell: Hears where the process stands.
         max_bytes: Of dictionaries in memory; the one in use may be larger.
+
+    Attributes:
+        make_room: Called with `MAX_BESIDE` before a model is loaded: others give up what is larger.
     """
 
     def __init__(self, tell: Callable[[Report], None], *, max_bytes: int = MAX_BYTES) -> None:
@@ -38,6 +43,7 @@ class Benches:
         self._model: LanguageModel | None = None
         self._dictionaries: OrderedDict[str, tuple[str, Dictionary]] = OrderedDict()
         self._exclusions: dict[str, Exclusion] = {}
+        self.make_room: Callable[[int], None] = lambda _most: None
 
     def find(self, wanted: Wanted) -> Subject:
         """The dictionary, before anything of it is loaded.
@@ -62,6 +68,7 @@ class Benches:
         """
         if self._model is None or self._choice != choice:
             self._forget()
+            self.make_room(MAX_BESIDE)
             self._model = load_model(choice, self)
             self._choice = choice
         return self._model
@@ -100,6 +107,13 @@ class Benches:
         model = self.model(subject.task.model)
         dictionary = self._dictionary(wanted, model)
         return Bench(subject, model, dictionary, self._exclusion(wanted, subject))
+
+    def give_way(self) -> None:
+        """Give up the model and the dictionaries where they are too large to stay beside others."""
+        model = () if self._model is None else self._model.hf.state_dict().values()
+        held = self._n_bytes() + sum(one.numel() * one.element_size() for one in model)
+        if held > MAX_BESIDE:
+            self._forget()
 
     def report(self, stage: str, message: str | None = None) -> None:
         """Tell where the process stands."""

@@ -17,8 +17,11 @@ import torch
 from lmscope.core.errors import BudgetError, LmscopeError
 from lmscope.server.live.answers import Probing, steer_answer
 from lmscope.server.live.benches import Benches
+from lmscope.server.live.circuits import Circuits
+from lmscope.server.live.claims import claim_answer
 from lmscope.server.live.directions import Comparisons
 from lmscope.server.live.protocol import Report, error_name, line, read_line, report_line
+from lmscope.server.live.score_panel import score_answer
 
 _log = logging.getLogger("lmscope.server.live")
 _NO_MEMORY: Final = "The machine has not got the memory for this: give less text, or serve fewer dictionaries at once."
@@ -34,12 +37,15 @@ class Worker:
     def __init__(self, say: Callable[[bytes], None]) -> None:
         self._say = say
         self._benches = Benches(self._tell)
-        comparisons = Comparisons()
+        comparisons, circuits = Comparisons(), Circuits(self._benches)
         self._answers: Mapping[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
             "probe": lambda payload: Probing(self._benches, payload).answer(),
             "steer": lambda payload: steer_answer(self._benches, payload),
             "compare": comparisons.compare,
             "map": comparisons.map,
+            "claim": lambda payload: claim_answer(circuits, payload),
+            "scores": lambda payload: score_answer(circuits, payload),
+            "trace": circuits.trace,
         }
 
     def do(self, request: Mapping[str, Any]) -> None:

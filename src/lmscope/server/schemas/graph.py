@@ -77,8 +77,6 @@ class GraphMeta(Answer):
     model: str
     weights_hash: str
     n_layers: int
-    n_heads: int | None = None
-    """Null where the graph does not know; then a wrong head is refused with the number of heads."""
     n_rows: int
     """Rows of the drawing: 0 for tokens, two for each layer (attention, feed-forward), one for logits."""
     target: str
@@ -117,6 +115,8 @@ class FaithfulnessLine(Answer):
     where: Literal["linear", "real"]
     """In the linear model, or in the model itself."""
     errors: Literal["kept", "removed"]
+    baseline: str
+    """What silenced features become: `zero`, `mean`, `counterfactual`."""
     full: float
     empty: float
     kept: float
@@ -528,6 +528,10 @@ class TraceRequest(Answer):
 
     dictionaries: Annotated[str, Field(max_length=300)] | None = None
     """Id of a run that trained some, or that traced with some; null: what `lmscope trace` takes by itself."""
+    only: Annotated[
+        list[Annotated[str, Field(min_length=1, max_length=200)]], Field(max_length=64)
+    ] = []
+    """Of these dictionaries: names, or patterns such as `mlp_norm-*`; none named: all."""
     prompt: Annotated[str, Field(min_length=1, max_length=MAX_PROMPT)]
     target: Annotated[str, Field(min_length=1, max_length=500)] | None = None
     """As on the command line, e.g. `" Paris" - " London"`; null: the model's own top prediction."""

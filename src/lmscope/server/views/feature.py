@@ -54,7 +54,7 @@ def feature_page(
         n_latents=len(atlas),
         label=feature.label,
         known=feature.known,
-        sources=_sources(atlas, latent),
+        sources=label_sources(atlas, latent),
         **_missed(atlas, latent),
         **_figures(atlas, feature),
         **_text(atlas, feature),
@@ -80,7 +80,8 @@ def density_histogram(atlas: Atlas) -> Histogram | None:
     return Histogram(edges=edges.tolist(), counts=counts.tolist(), scale="log10")
 
 
-def _sources(atlas: Atlas, latent: int) -> list[LabelSource]:
+def label_sources(atlas: Atlas, latent: int) -> list[LabelSource]:
+    """What each explainer says of a latent, newest first."""
     found = []
     for reader, said in atlas.said(latent):
         if said.label is None:

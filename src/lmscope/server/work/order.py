@@ -128,7 +128,7 @@ def _training(request: JobRequest, library: Library) -> Order:
             f"{did_you_mean(request.recipe[:_LONGEST], known)}"
         )
     sets = _sets(request.options, library)
-    root = _first_folder(library)
+    root = first_folder(library)
     return Order(
         "train",
         _TITLES["train"].format(what=request.recipe),
@@ -279,7 +279,7 @@ def _command(verb: str, target: Sequence[str], sets: Sequence[str], root: Path) 
     return shlex.join([*words, "--runs-dir", str(root)])
 
 
-def _first_folder(library: Library) -> Path:
+def first_folder(library: Library) -> Path:
     """The first served folder of runs.
 
     Raises:
