@@ -3042,10 +3042,9 @@ export interface components {
             dictionaries?: string | null;
             /**
              * Only
-             * @description Of these dictionaries: names, or patterns such as `mlp_norm-*`; none named: all.
-             * @default []
+             * @description Of these dictionaries: names, or patterns such as `mlp_norm-*`; null: all.
              */
-            only: string[];
+            only?: string[] | null;
             /** Prompt */
             prompt: string;
             /**

@@ -528,10 +528,11 @@ class TraceRequest(Answer):
 
     dictionaries: Annotated[str, Field(max_length=300)] | None = None
     """Id of a run that trained some, or that traced with some; null: what `lmscope trace` takes by itself."""
-    only: Annotated[
-        list[Annotated[str, Field(min_length=1, max_length=200)]], Field(max_length=64)
-    ] = []
-    """Of these dictionaries: names, or patterns such as `mlp_norm-*`; none named: all."""
+    only: (
+        Annotated[list[Annotated[str, Field(min_length=1, max_length=200)]], Field(max_length=64)]
+        | None
+    ) = None
+    """Of these dictionaries: names, or patterns such as `mlp_norm-*`; null: all."""
     prompt: Annotated[str, Field(min_length=1, max_length=MAX_PROMPT)]
     target: Annotated[str, Field(min_length=1, max_length=500)] | None = None
     """As on the command line, e.g. `" Paris" - " London"`; null: the model's own top prediction."""

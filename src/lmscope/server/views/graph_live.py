@@ -73,7 +73,7 @@ async def trace(context: Context, request: TraceRequest) -> TraceAnswer:
         "root": str(root),
         "like": None,
         "dictionaries": None,
-        "only": request.only,
+        "only": request.only or [],
         "prompt": request.prompt,
         "target": request.target,
         "threshold": request.threshold,
