@@ -164,6 +164,13 @@ def test_what_the_model_does_not_have_is_one_sentence(desk, tmp_path, capsys, wo
     assert said in capsys.readouterr().err.splitlines()[-1]
 
 
+def test_several_graphs_for_one_file_are_refused_before_they_are_traced(desk, tmp_path, capsys):
+    file = rows_of(tmp_path, {"prompt": "one"}, {"prompt": "two"})
+    assert run(desk, tmp_path, "--prompts", file, "--export", str(tmp_path / "one.json")) == 2
+    assert "is one file and there are 2 graphs" in capsys.readouterr().err
+    assert not (tmp_path / "runs").exists()
+
+
 def test_several_graphs_do_not_go_into_one_file(tmp_path):
     export = Export.of(tmp_path / "one.json", None)
     assert export == Export(tmp_path / "one.json", "json", False)

@@ -81,6 +81,23 @@ def test_a_file_of_prompts_that_is_not_there(refused):
     assert "no file of prompts at 'nowhere.txt'" in refused(prompts={"file": "nowhere.txt"})
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("prompts.json", b"[1]", "name one that ends in .txt"),
+        ("prompts.txt", b"\xff\xfe", "no text in UTF-8"),
+        ("empty.txt", b"\n", "nothing to trace on"),
+    ],
+)
+def test_a_file_that_holds_no_prompts(refused, tmp_path, name, content, words):
+    (tmp_path / name).write_bytes(content)
+    assert words in refused(prompts={"file": str(tmp_path / name)})
+
+
+def test_an_ablation_of_an_untried_circuit(refused):
+    assert "has no effect" in refused(verify=False, ablation={"by": ["mean"]})
+
+
 def test_a_prompt_of_many_is_named_when_its_target_is_not_there(trained, tmp_path):
     file = tmp_path / "prompts.jsonl"
     rows = [{"prompt": "the soldier"}, {"prompt": "a", "target": '"e"@9', "name": "short"}]

@@ -11,6 +11,7 @@ from lmscope.cli.options import JobOptions, Switch, given
 from lmscope.cli.trace_options import Shown, Together, Tried
 
 if TYPE_CHECKING:
+    from lmscope.jobs.trace import TraceRecipe
     from lmscope.runs.run import Run
 
 _EXAMPLES: Final = """Example:
@@ -79,6 +80,7 @@ def trace(
     from lmscope.cli.trace_export import Export
     from lmscope.cli.trace_report import print_report
     from lmscope.jobs import trace as trace_job
+    from lmscope.jobs.trace_prompts import read_prompts
 
     recipe, texts = (prompt, None) if (prompt or "").endswith(".toml") else (None, prompt)
     options = {
@@ -102,7 +104,12 @@ def trace(
             export.write(run)
         print_report(run, shown, as_json)
 
-    verb = Verb("trace", trace_job.TraceRecipe, trace_job.trace, trace_job.plan_trace, report)
+    def run(recipe: "TraceRecipe", **how: Any) -> "Run":
+        if export is not None:
+            export.check(len(read_prompts(recipe.prompts)))
+        return trace_job.trace(recipe, **how)
+
+    verb = Verb("trace", trace_job.TraceRecipe, run, trace_job.plan_trace, report)
     return launch(verb, recipe, everyday, job)
 
 

@@ -47,6 +47,17 @@ class Export:
             )
         return cls(path, ending, False)
 
+    def check(self, n_graphs: int) -> None:
+        """Refuse more graphs than one for one file.
+
+        Raises:
+            RecipeError: There are.
+        """
+        if n_graphs > 1 and not self.is_folder:
+            raise RecipeError(
+                f"'{self.path}' is one file and there are {n_graphs} graphs: give a folder and --export-format."
+            )
+
     def write(self, run: "Run") -> None:
         """Write the graphs of a run.
 
@@ -61,10 +72,7 @@ class Export:
         from lmscope.jobs.trace_together import groups_of
 
         records = read_report(run).traces
-        if len(records) > 1 and not self.is_folder:
-            raise RecipeError(
-                f"'{self.path}' is one file and there are {len(records)} graphs: give a folder and --export-format."
-            )
+        self.check(len(records))
         labels, together = read_labels(run), read_together(run)
         for one in records:
             path = self.path / f"{one.name}.{self.form}" if self.is_folder else self.path

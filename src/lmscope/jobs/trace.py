@@ -168,8 +168,7 @@ def trace(
 def _prompts(recipe: TraceRecipe) -> tuple[Prompt, ...]:
     """The prompts, and what is asked of them checked as far as no model is needed."""
     prompts = read_prompts(recipe.prompts)
-    if recipe.verify:
-        check_ablation(recipe.ablation, prompts)
+    check_ablation(recipe.ablation, prompts, verify=recipe.verify)
     check_together(recipe.together, len(prompts), recipe.labels)
     return prompts
 

@@ -106,12 +106,18 @@ def counterfactual_tokens(model: LanguageModel, prompt: Prompt) -> list[int] | N
 
 
 def _of_file(path: Path) -> list[dict[str, Any]]:
+    if path.suffix not in (".txt", ".jsonl"):
+        raise DataError(
+            f"'{path}' is no file of prompts: name one that ends in .txt (a prompt a line) or .jsonl (a row a line)."
+        )
     try:
         lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
     except FileNotFoundError:
         raise DataError(f"There is no file of prompts at '{path}'.") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"'{path}' cannot be read as prompts: {error}.") from None
+    except OSError as error:
+        raise DataError(f"'{path}' cannot be read: {error.strerror}.") from None
+    except UnicodeDecodeError:
+        raise DataError(f"'{path}' is no text in UTF-8: save it as such.") from None
     if path.suffix != ".jsonl":
         return [{"prompt": line} for line in lines]
     return [_row(path, number, line) for number, line in enumerate(lines, 1)]

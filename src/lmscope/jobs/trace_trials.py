@@ -57,12 +57,25 @@ class AblationChoice(Config):
         return ("zero",) if prompt.counterfactual is None else ("zero", "counterfactual")
 
 
-def check_ablation(choice: AblationChoice, prompts: Sequence[Prompt]) -> None:
+def check_ablation(choice: AblationChoice, prompts: Sequence[Prompt], *, verify: bool) -> None:
     """Refuse what cannot be tried, as far as no model is needed.
 
+    Args:
+        choice: What was asked for.
+        prompts: On what.
+        verify: Whether anything is tried.
+
     Raises:
-        RecipeError: A prompt lacks its counterfactual, or means over one prompt were asked for.
+        RecipeError: A prompt lacks its counterfactual, means over one prompt were asked for, or an
+            ablation and no trial.
     """
+    if not verify:
+        if choice.by:
+            raise RecipeError(
+                f"Circuits are left untried (verify = false, --unverified), so ablation by {choice.by[0]} has no "
+                "effect: leave one of both out."
+            )
+        return
     if "counterfactual" in choice.by:
         without = next((one for one in prompts if one.counterfactual is None), None)
         if without is not None:
