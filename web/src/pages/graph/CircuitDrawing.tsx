@@ -23,6 +23,11 @@ interface Props {
 const MOST = 80;
 const LETTERS = 24;
 const BOX = { width: 172, height: 40 };
+/** Flows that bear their figure without being asked. */
+const FIGURES = 6;
+/** From the side of the drawing to where a box may begin. */
+const EDGE = 4;
+const clamped = (share: number) => Math.min(0.98, Math.max(0.02, share));
 
 /** What is pinned and grouped as boxes with the flows between them: the figure for a paper. */
 export function CircuitDrawing(props: Props) {
@@ -88,21 +93,18 @@ function Drawing({ shown, boxes, flows, arrangement, tested, onEdit, onFocus }: 
   const drawing = useRef<SVGSVGElement>(null);
   const drag = useRef<{ key: string; far: number } | null>(null);
   const [over, setOver] = useState<string | null>(null);
-  const natural = useMemo(() => placesOf(boxes), [boxes]);
-  const rows = new Set([...natural.values()].map(([, y]) => y)).size;
-  const height = Math.max(420, rows * 92);
+  const inner = Math.max(1, width - 2 * EDGE);
+  const perLine = Math.max(1, Math.floor(width / (BOX.width + 10)));
+  const { places: natural, nLines } = useMemo(() => placesOf(boxes, perLine), [boxes, perLine]);
+  const height = Math.max(460, nLines * 96);
   const at = ({ key }: Pick<Box, "key">) => {
     const [x, y] = arrangement.moved[key] ?? natural.get(key) ?? [0.5, 0.5];
-    const room = BOX.width / 2 + 8;
-    return {
-      x: Math.min(width - room, Math.max(room, x * width)),
-      y: Math.min(height - 26, Math.max(26, y * height)),
-    };
+    return { x: EDGE + clamped(x) * inner, y: clamped(y) * height };
   };
   const most = largest(flows.map(({ flow }) => flow));
   const move = (key: string, dx: number, dy: number) => {
     const { x, y } = at({ key });
-    onEdit({ do: "move", id: key, x: (x + dx) / width, y: (y + dy) / height });
+    onEdit({ do: "move", id: key, x: (x + dx - EDGE) / inner, y: (y + dy) / height });
   };
   const onKey = (event: React.KeyboardEvent, box: Box) => {
     const step = event.shiftKey ? 24 : 8;
@@ -127,7 +129,7 @@ function Drawing({ shown, boxes, flows, arrangement, tested, onEdit, onFocus }: 
         role="group"
         aria-label="Circuit drawing. Each box is a pinned node or a group; arrow keys move it."
       >
-        {flows.toReversed().map(({ source, goal, flow, n }) => {
+        {flows.toReversed().map(({ source, goal, flow, n }, order) => {
           const [a, b] = [at({ key: source }), at({ key: goal })];
           const [y0, y1] = [a.y - BOX.height / 2, b.y + BOX.height / 2];
           const middle = (y0 + y1) / 2;
@@ -142,7 +144,7 @@ function Drawing({ shown, boxes, flows, arrangement, tested, onEdit, onFocus }: 
               >
                 <title>{`${number(flow)}${n > 1 ? `, ${n} links` : ""}`}</title>
               </path>
-              {(strong > 0.7 || over === source || over === goal) && !faded && (
+              {(order >= flows.length - FIGURES || over === source || over === goal) && !faded && (
                 <text x={(a.x + b.x) / 2} y={middle}>
                   {number(flow)}
                 </text>

@@ -2,16 +2,17 @@ import { Link } from "wouter";
 import type { Schemas } from "../../api/client";
 import { number } from "../../ui/format";
 import { VirtualList } from "../../ui/VirtualList";
-import { comparedName } from "./compared";
+import { comparedName, type Texts } from "./compared";
 import { graphAddress } from "./GraphsPage";
 
 interface Props {
   found: Schemas["GraphsCompared"];
   rows: readonly number[];
+  texts: Texts;
 }
 
 /** Nodes of both with what they add to either, largest difference first. */
-export function ComparedList({ found, rows }: Props) {
+export function ComparedList({ found, rows, texts }: Props) {
   const { nodes, a, b } = found;
   const most =
     rows.reduce((m, i) => Math.max(m, Math.abs(nodes.a[i] ?? 0), Math.abs(nodes.b[i] ?? 0)), 0) ||
@@ -45,10 +46,10 @@ export function ComparedList({ found, rows }: Props) {
                 href={`${graphAddress(to.line)}?focus=${encodeURIComponent(to.id)}&share=1`}
                 className="feature-link"
               >
-                <bdi>{comparedName(nodes, i)}</bdi>
+                <bdi>{comparedName(nodes, i, texts)}</bdi>
               </Link>
             ) : (
-              <bdi>{comparedName(nodes, i)}</bdi>
+              <bdi>{comparedName(nodes, i, texts)}</bdi>
             )}
             {bar(nodes.a[i], "a")}
             {bar(nodes.b[i], "b")}

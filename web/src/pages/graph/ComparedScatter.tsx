@@ -1,5 +1,5 @@
 import { number } from "../../ui/format";
-import { type ComparedColumns, comparedName, rooted } from "./compared";
+import { type ComparedColumns, comparedName, rooted, type Texts } from "./compared";
 
 const SIZE = 340;
 const EDGE = 26;
@@ -8,9 +8,11 @@ const EDGE = 26;
 export function ComparedScatter({
   nodes,
   rows,
+  texts,
 }: {
   nodes: ComparedColumns;
   rows: readonly number[];
+  texts: Texts;
 }) {
   const most = rows.reduce(
     (m, i) => Math.max(m, Math.abs(nodes.a[i] ?? 0), Math.abs(nodes.b[i] ?? 0)),
@@ -41,7 +43,7 @@ export function ComparedScatter({
             r={3.6}
             className={nodes.a[i] === null ? "b" : nodes.b[i] === null ? "a" : "shared"}
           >
-            <title>{`${comparedName(nodes, i)}: ${number(nodes.a[i])} in A, ${number(nodes.b[i])} in B`}</title>
+            <title>{`${comparedName(nodes, i, texts)}: ${number(nodes.a[i])} in A, ${number(nodes.b[i])} in B`}</title>
           </circle>
         ))}
         <text x={SIZE - EDGE} y={SIZE - 8} textAnchor="end">

@@ -30,6 +30,7 @@ interface Props {
   selected: ReadonlySet<number>;
   group: ReadonlyMap<number, number>;
   labelled: readonly number[];
+  nLabels: number;
   links: Scene["links"];
   box: RefObject<HTMLCanvasElement | null>;
   onFocus: (i: number | null) => void;
@@ -50,8 +51,20 @@ interface Drag {
 
 /** The link graph: tokens from left to right, layers from below; on it what is under the pointer. */
 export function GraphCanvas(props: Props) {
-  const { shown, focus, lit, pinned, selected, group, labelled, links, box, onFocus, onSelect } =
-    props;
+  const {
+    shown,
+    focus,
+    lit,
+    pinned,
+    selected,
+    group,
+    labelled,
+    nLabels,
+    links,
+    box,
+    onFocus,
+    onSelect,
+  } = props;
   const { nodes, layout, page } = shown;
   const [whole, width] = useWidth<HTMLDivElement>(900);
   const over = useRef<HTMLCanvasElement>(null);
@@ -97,6 +110,7 @@ export function GraphCanvas(props: Props) {
       selected,
       group,
       labelled,
+      nLabels,
       nameOf: shown.shortName,
     }),
     [
@@ -112,6 +126,7 @@ export function GraphCanvas(props: Props) {
       selected,
       group,
       labelled,
+      nLabels,
       shown,
     ],
   );

@@ -9,8 +9,9 @@ import { Empty, Failed, Loading } from "../../ui/states";
 import { ComparedList } from "./ComparedList";
 import { ComparedScatter } from "./ComparedScatter";
 import { KINDS } from "./columns";
-import { type Filter, rowsOf } from "./compared";
+import { type Filter, rowsOf, type Texts } from "./compared";
 import { graphAddress, useGraphs } from "./GraphsPage";
+import { useGraph } from "./useGraph";
 import "./GraphPage.css";
 import "./GraphCompare.css";
 
@@ -45,7 +46,7 @@ export default function GraphComparePage() {
     setSearch((before) => new URLSearchParams({ ...Object.fromEntries(before), ...part }));
   return (
     <div className="stack">
-      <header className="page-head">
+      <header className="graphs-head">
         <h1>Compare two prompts</h1>
         {found.data && <ProvenanceDrawer provenance={found.data.provenance} />}
       </header>
@@ -121,6 +122,7 @@ function Choice({ name, value, lines, onChoose }: ChoiceProps) {
 function Compared({ found }: { found: Schemas["GraphsCompared"] }) {
   const [filter, setFilter] = useState<Filter>("all");
   const [kind, setKind] = useState("");
+  const texts: Texts = [useTexts(found.a), useTexts(found.b)];
   const rows = rowsOf(found.nodes, filter, kind);
   const kinds = [...new Set(found.nodes.kind)];
   const counts: Record<Filter, number> = {
@@ -189,10 +191,16 @@ function Compared({ found }: { found: Schemas["GraphsCompared"] }) {
             ` · ${share(found.weighted_overlap)} by what they add`}
         </p>
         <div className="compared">
-          <ComparedScatter nodes={found.nodes} rows={rows} />
-          <ComparedList found={found} rows={rows} />
+          <ComparedScatter nodes={found.nodes} rows={rows} texts={texts} />
+          <ComparedList found={found} rows={rows} texts={texts} />
         </div>
       </Panel>
     </>
   );
+}
+
+/** The tokens of a graph, from its smallest page. */
+function useTexts({ run, name }: Schemas["GraphLine"]): readonly string[] {
+  const page = useGraph({ run, name }, 0, 0);
+  return page.data?.meta.tokens.map(({ text }) => text) ?? [];
 }

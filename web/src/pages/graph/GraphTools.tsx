@@ -64,7 +64,7 @@ export function GraphTools(props: Props) {
         />
       </label>
       <span className="muted number shown-counts" role="status" aria-busy={waiting}>
-        {count(n)} of {count(page.n_nodes_all)} nodes, {count(page.links.flow.length)} of{" "}
+        {count(n)} / {count(page.n_nodes_all)} nodes · {count(page.links.flow.length)} /{" "}
         {count(page.n_links_all)} links
       </span>
       <label>
@@ -76,7 +76,7 @@ export function GraphTools(props: Props) {
         >
           {[300, 1000, 3000, 10_000, 30_000].map((most) => (
             <option key={most} value={most}>
-              ≤ {count(most)} links
+              ≤ {count(most)}
             </option>
           ))}
         </select>

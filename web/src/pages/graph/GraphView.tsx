@@ -87,6 +87,9 @@ export function GraphView(props: Props) {
     const features = ordered.filter((i) => nodes.kind[i] === "feature");
     return [...(target === undefined ? [] : [target]), ...pinned, ...features];
   }, [nodes, ordered, lit, focus, pinned, byId]);
+  // Numbers of latents tell little, so a few will do where nobody asked for one; words tell more.
+  const known = labelled.filter((i) => nodes.label_known[i]).length;
+  const nLabels = lit === null ? Math.min(80, 16 + pinned.size + known) : 60;
   const tested = useMemo(() => {
     const words = new Map<string, string>();
     for (const test of (tests.data?.tests ?? []).toReversed())
@@ -197,6 +200,7 @@ export function GraphView(props: Props) {
               selected={selected}
               group={group}
               labelled={labelled}
+              nLabels={nLabels}
               links={focus === null ? shown.links : (focusLinks ?? NO_LINKS)}
               box={canvas}
               onFocus={focusOn}

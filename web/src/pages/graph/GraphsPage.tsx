@@ -1,5 +1,5 @@
 import { useQuery } from "@tanstack/react-query";
-import { Link } from "wouter";
+import { Link, useSearchParams } from "wouter";
 import { client, data, type Schemas } from "../../api/client";
 import { date, fixedShare, number } from "../../ui/format";
 import { Panel } from "../../ui/Panel";
@@ -80,9 +80,12 @@ export const useGraphs = () =>
 /** All graphs under the served folders, and a box to trace another prompt. */
 export default function GraphsPage() {
   const graphs = useGraphs();
+  const [search, setSearch] = useSearchParams();
+  const run = search.get("run");
+  const lines = graphs.data?.graphs.filter((line) => run === null || line.run === run) ?? [];
   return (
     <div className="stack">
-      <header className="page-head">
+      <header className="graphs-head">
         <h1>Graphs</h1>
         {graphs.data && graphs.data.graphs.length > 1 && (
           <Link href="/graphs/compare">Compare two prompts</Link>
@@ -96,7 +99,15 @@ export default function GraphsPage() {
       ) : (
         <>
           <ProblemList problems={graphs.data.problems} />
-          {graphs.data.graphs.length > 0 && (
+          {run !== null && (
+            <p>
+              Graphs of the run <code>{run}</code>.{" "}
+              <button type="button" className="small" onClick={() => setSearch({})}>
+                Show all
+              </button>
+            </p>
+          )}
+          {lines.length > 0 && (
             <Panel
               title="Traced prompts"
               info="Each is the circuit of one prompt: what a prediction, a feature or an attention score is the sum of."
@@ -104,7 +115,7 @@ export default function GraphsPage() {
               <Table
                 caption="Traced prompts"
                 columns={COLUMNS}
-                rows={graphs.data.graphs}
+                rows={lines}
                 rowKey={({ run, name }) => `${run}/${name}`}
               />
             </Panel>

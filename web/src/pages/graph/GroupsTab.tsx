@@ -22,14 +22,20 @@ const BY: Record<By, string> = {
   activation: "when they fire",
 };
 
+/** Nodes that the server changes at once. */
+const MOST_TRIED = 64;
+
 /** Groups of nodes that do one thing: made by hand, or proposed by a measure. */
 export function GroupsTab({ at, shown, arrangement, barred, onEdit, onSelect }: Props) {
   const { nodes, byId } = shown;
   const [by, setBy] = useState<By>("decoder");
   const [least, setLeast] = useState("0.7");
+  const [testing, setTesting] = useState<string | null>(null);
   const groups = useGroups(at);
   const adds = (ids: readonly string[]) =>
     ids.reduce((sum, id) => sum + (nodes.attribution[byId.get(id) ?? -1] ?? 0), 0);
+  const testable = (ids: readonly string[]) =>
+    ids.length <= MOST_TRIED && ids.every((id) => nodes.kind[byId.get(id) ?? -1] === "feature");
   const limit = Number(least);
   const valid = least.trim() !== "" && limit >= -1 && limit <= 1;
   const found = groups.data;
@@ -59,6 +65,16 @@ export function GroupsTab({ at, shown, arrangement, barred, onEdit, onSelect }: 
                 <button type="button" className="small" onClick={() => onSelect(ids)}>
                   {ids.length} nodes
                 </button>
+                {testable(ids) && (
+                  <button
+                    type="button"
+                    className="small"
+                    aria-expanded={testing === name}
+                    onClick={() => setTesting(testing === name ? null : name)}
+                  >
+                    Test
+                  </button>
+                )}
                 <button
                   type="button"
                   className="small"
@@ -67,13 +83,9 @@ export function GroupsTab({ at, shown, arrangement, barred, onEdit, onSelect }: 
                   Ungroup
                 </button>
               </div>
-              {ids.every((id) => nodes.kind[byId.get(id) ?? -1] === "feature") &&
-                ids.length <= 64 && (
-                  <details>
-                    <summary>Test the group</summary>
-                    <TestPart at={at} what={{ nodes: ids }} claim={adds(ids)} barred={barred} />
-                  </details>
-                )}
+              {testing === name && (
+                <TestPart at={at} what={{ nodes: ids }} claim={adds(ids)} barred={barred} />
+              )}
             </li>
           ))}
         </ul>

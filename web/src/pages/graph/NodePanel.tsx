@@ -231,7 +231,7 @@ function Ends(props: EndsProps) {
                 <button type="button" className="plain" onClick={() => onFocus(end.id)}>
                   <i className={`sign ${end.kind}`} aria-hidden="true" />
                   <bdi>{nameOf(end)}</bdi>
-                  {positionOf(end) !== null && end.kind !== "token" && (
+                  {positionOf(end) !== null && end.kind !== "target" && (
                     <span className="muted"> @{positionOf(end)}</span>
                   )}
                 </button>

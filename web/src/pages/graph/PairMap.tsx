@@ -2,7 +2,7 @@ import { useMemo, useState } from "react";
 import type { Schemas } from "../../api/client";
 import { activation } from "../../ui/colour";
 import { number, rounded } from "../../ui/format";
-import { tokenText } from "./columns";
+import { siteWords, tokenText } from "./columns";
 import { largestIn, type ScorePanel, type ScoreSide, strongest } from "./pairs";
 
 interface Props {
@@ -18,7 +18,10 @@ export function PairMap({ panel, tokens, onFocus }: Props) {
   const [n, setN] = useState(SHOWN);
   const cut = useMemo(() => strongest(panel, n), [panel, n]);
   const most = largestIn(cut.values);
-  const name = (side: ScoreSide | undefined) => sideName(side, tokens);
+  const twoKeys = typeof panel.against === "number";
+  const name = (side: ScoreSide | undefined) =>
+    sideName(side, tokens) +
+    (twoKeys && side && side.position !== panel.query ? ` @${side.position}` : "");
   const keys = cut.keys.map((k) => panel.keys[k]);
   const sums = cut.values[0]?.map((_, k) =>
     cut.values.reduce((sum, row) => sum + (row[k] ?? 0), 0),
@@ -125,14 +128,50 @@ function SideButton({
   );
 }
 
+/** What is written by whom; positions stand beside it where keys of two positions meet. */
 function sideName(side: ScoreSide | undefined, tokens: Schemas["GraphToken"][]): string {
   if (!side) return "others";
-  const token = tokenText(tokens[side.position]?.text);
-  if (side.kind === "token") return token;
+  const site = side.site ? siteWords(side.site) : "";
+  if (side.kind === "token") return tokenText(tokens[side.position]?.text);
   if (side.kind === "position") return `position ${side.position}`;
-  if (side.kind === "constant")
-    return `bias ${side.site ?? side.id.replace(/^constant:/, "").replace(/@\d+$/, "")}`;
+  if (side.kind === "constant") return `bias ${site || side.id.replace(/^constant:|@\d+$/g, "")}`;
   if (side.kind === "feature")
     return side.label && side.label_known ? side.label : `${side.site}/${side.latent}`;
-  return `${side.kind} ${side.site ?? ""}`;
+  return side.kind === "leaf" ? site : `${side.kind} ${site}`;
+}
+
+const PAIRS = 14;
+
+/** The strongest pairs in a list, to read what the map shows. */
+export function PairList({ panel, tokens, onFocus }: Props) {
+  const pairs = panel.pairs.slice(0, PAIRS);
+  const most = Math.max(...pairs.map(({ value }) => Math.abs(value)), 0) || 1;
+  if (pairs.length === 0) return null;
+  return (
+    <section className="ends" aria-label="Strongest pairs">
+      <h3>
+        Strongest pairs <span className="muted">query × key</span>
+      </h3>
+      <ol>
+        {pairs.map(({ query, key, value }) => {
+          const [from, to] = [panel.queries[query], panel.keys[key]];
+          return (
+            <li key={`${query} ${key}`}>
+              <div className="end">
+                <i
+                  className={`flow-bar ${value < 0 ? "lowers" : "raises"}`}
+                  style={{ width: `${(100 * Math.abs(value)) / most}%` }}
+                />
+                <span className="pair-name">
+                  <SideButton side={from} name={sideName(from, tokens)} onFocus={onFocus} /> ×{" "}
+                  <SideButton side={to} name={sideName(to, tokens)} onFocus={onFocus} />
+                </span>
+                <span className="number">{number(value)}</span>
+              </div>
+            </li>
+          );
+        })}
+      </ol>
+    </section>
+  );
 }

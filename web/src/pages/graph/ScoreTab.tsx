@@ -3,7 +3,7 @@ import { number, rounded, share as percent } from "../../ui/format";
 import { Failed } from "../../ui/states";
 import { WorkerNote } from "../feature/WorkerNote";
 import { tokenText } from "./columns";
-import { PairMap } from "./PairMap";
+import { PairList, PairMap } from "./PairMap";
 import type { ScorePanel } from "./pairs";
 import { type At, type GraphPage, useScores } from "./useGraph";
 
@@ -27,7 +27,7 @@ export function ScoreTab({ at, page, position, barred, onFocus }: Props) {
   const [key, setKey] = useState(Math.max(0, position - 1));
   const [against, setAgainst] = useState<Against>(null);
   const scores = useScores(at);
-  const nHeads = scores.data?.n_heads ?? page.meta.n_heads ?? 128;
+  const nHeads = scores.data?.n_heads ?? 128;
   const ask = (change: { key?: number; against?: Against; query?: number } = {}) => {
     const next = { query, key, against, ...change };
     // Nothing attends to what comes after it.
@@ -137,7 +137,10 @@ export function ScoreTab({ at, page, position, barred, onFocus }: Props) {
             onKey={(place) => ask({ key: place })}
             onAgainst={(place) => ask({ against: place === panel.against ? null : place })}
           />
-          <PairMap panel={panel} tokens={tokens} onFocus={onFocus} />
+          <div className="pair-split">
+            <PairMap panel={panel} tokens={tokens} onFocus={onFocus} />
+            <PairList panel={panel} tokens={tokens} onFocus={onFocus} />
+          </div>
         </>
       )}
     </div>

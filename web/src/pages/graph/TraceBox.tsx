@@ -11,6 +11,7 @@ export function TraceBox({ first }: { first: boolean }) {
   const [target, setTarget] = useState("");
   const [threshold, setThreshold] = useState("");
   const [dictionaries, setDictionaries] = useState("");
+  const [only, setOnly] = useState("");
   const [, navigate] = useLocation();
   const queries = useQueryClient();
   const home = useQuery({
@@ -47,6 +48,7 @@ export function TraceBox({ first }: { first: boolean }) {
           target: target.trim() === "" ? null : target.trim(),
           threshold: threshold.trim() === "" ? null : least,
           dictionaries: dictionaries === "" ? null : dictionaries,
+          only: only.split(/[\s,]+/).filter(Boolean),
         });
       }}
     >
@@ -95,6 +97,16 @@ export function TraceBox({ first }: { first: boolean }) {
               </option>
             ))}
           </select>
+        </label>
+        <label title="Names or patterns of dictionaries, where a run has several for one output.">
+          Only
+          <input
+            size={14}
+            value={only}
+            maxLength={300}
+            placeholder="mlp_norm-*"
+            onChange={(event) => setOnly(event.target.value)}
+          />
         </label>
         <button type="submit" className="primary" disabled={!good || readOnly}>
           Trace

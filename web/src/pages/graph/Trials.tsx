@@ -18,6 +18,12 @@ const FAITH: Column<Faith>[] = [
     cell: ({ errors }) => errors,
   },
   {
+    id: "baseline",
+    title: "Silenced to",
+    info: "What features outside the circuit become.",
+    cell: ({ baseline }) => baseline,
+  },
+  {
     id: "full",
     title: "Target",
     info: "With all features.",
@@ -94,7 +100,7 @@ export function Trials({ page }: { page: GraphPage }) {
             caption="Faithfulness"
             columns={FAITH}
             rows={faithfulness}
-            rowKey={({ where, errors }) => `${where} ${errors}`}
+            rowKey={({ where, errors, baseline }) => `${where} ${errors} ${baseline}`}
           />
         ) : (
           <p className="muted">

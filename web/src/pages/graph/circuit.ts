@@ -80,17 +80,30 @@ export function flowsBetween(
   return [...flows.values()].sort((a, b) => Math.abs(b.flow) - Math.abs(a.flow));
 }
 
-/** Where boxes stand when nobody has moved them: rows by layer, from left to right by position. */
-export function placesOf(boxes: readonly Box[]): Map<string, [number, number]> {
+/**
+ * Where boxes stand when nobody has moved them, in shares of the drawing: rows by layer, from left to right
+ * by position. A row with more boxes than fit beside each other takes several lines.
+ */
+export function placesOf(
+  boxes: readonly Box[],
+  perLine: number,
+): { places: Map<string, [number, number]>; nLines: number } {
   const rows = [...new Set(boxes.map(({ row }) => Math.round(row)))].sort((a, b) => b - a);
-  const found = new Map<string, [number, number]>();
-  rows.forEach((row, r) => {
+  const lines = rows.flatMap((row) => {
     const here = boxes
       .filter((box) => Math.round(box.row) === row)
       .toSorted((a, b) => a.position - b.position || a.key.localeCompare(b.key));
-    here.forEach((box, n) => {
-      found.set(box.key, [(n + 0.5) / here.length, (r + 0.5) / rows.length]);
-    });
+    const n = Math.ceil(here.length / Math.max(1, perLine));
+    // Neighbours go to different lines, so that all keep near their token.
+    return Array.from({ length: n }, (_, line) => ({
+      of: here.length,
+      boxes: here.flatMap((box, at) => (at % n === line ? [{ box, at }] : [])),
+    }));
   });
-  return found;
+  const places = new Map<string, [number, number]>();
+  lines.forEach((line, y) => {
+    for (const { box, at } of line.boxes)
+      places.set(box.key, [(at + 0.5) / line.of, (y + 0.5) / lines.length]);
+  });
+  return { places, nLines: lines.length };
 }

@@ -51,7 +51,8 @@ export function testsOf(
 /** How a claim stands, in a word and by its test. */
 export function verdict(test: ClaimTest): { word: string; tone: "holds" | "partly" | "fails" } {
   if (test.share === null || test.share === undefined) return { word: "tested", tone: "partly" };
-  if (test.share >= 0.5 && test.share <= 2) return { word: "holds", tone: "holds" };
+  if (test.share > 2) return { word: "stronger", tone: "partly" };
+  if (test.share >= 0.5) return { word: "holds", tone: "holds" };
   if (test.share > 0.1) return { word: "partly", tone: "partly" };
   return { word: test.share < -0.1 ? "opposite" : "not seen", tone: "fails" };
 }

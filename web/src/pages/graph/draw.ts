@@ -1,6 +1,6 @@
 /** Draws the link graph: rows and columns, links, nodes, and labels as far as there is room. */
 import type { LinkColumns, NodeColumns } from "./columns";
-import type { Layout } from "./layout";
+import type { Band, Layout } from "./layout";
 import { LINK_BUCKETS, linkAlpha, linkBucket, linkWidth, radiusOf } from "./strength";
 import { type Frame, screenX, screenY, type View } from "./view";
 
@@ -37,6 +37,8 @@ export interface Scene {
   rowNames: readonly string[];
   /** Nodes in the order in which they get labels, and what they are called. */
   labelled: readonly number[];
+  /** How many of them may get one. */
+  nLabels: number;
   nameOf: (i: number) => string;
 }
 
@@ -237,36 +239,48 @@ function polygon(
   context.closePath();
 }
 
-const MOST_LABELS = 70;
+const TOKEN_FONT = "12px ui-monospace, 'DejaVu Sans Mono', monospace";
 const LABEL_LETTERS = 30;
+/** What stands where a label would; labels keep off the strongest nodes. */
+const KEPT_FREE = 160;
 type Box = readonly [number, number, number, number];
 
-/** Labels beside nodes, the most important first; one that would cover another is left out. */
+/** Labels beside nodes, the most important first; one that would cover another or a strong node is left out. */
 function drawLabels(context: CanvasRenderingContext2D, scene: Scene, width: number) {
-  const { layout, view, frame, colours, nodes, labelled, nameOf, mostNode } = scene;
-  const taken: Box[] = [];
+  const { layout, view, frame, colours, nodes, labelled, nameOf, mostNode, lit } = scene;
   const room = roomOf(scene);
+  const placeOf = (i: number) => ({
+    x: screenX(layout.x[i] ?? Number.NaN, view, frame),
+    y: screenY(layout.y[i] ?? Number.NaN, view, frame),
+    far: radiusOf(nodes.attribution[i] ?? 0, mostNode, view.zoom, room) + 4,
+  });
+  const standing = (lit === null ? labelled : [...lit]).slice(0, KEPT_FREE).map((i): Box => {
+    const { x, y, far } = placeOf(i);
+    return [x - far + 3, y - far + 3, x + far - 3, y + far - 3];
+  });
+  const taken: Box[] = [];
   context.font = "11.5px system-ui, sans-serif";
   context.textBaseline = "middle";
   context.textAlign = "left";
-  for (const i of labelled) {
-    if (taken.length >= MOST_LABELS) break;
-    const x = screenX(layout.x[i] ?? Number.NaN, view, frame);
-    const y = screenY(layout.y[i] ?? Number.NaN, view, frame);
+  for (const i of labelled.slice(0, scene.nLabels)) {
+    const { x, y, far } = placeOf(i);
     if (!(x > frame.left && x < width && y > 0 && y < frame.top + frame.height)) continue;
     const text = clipped(nameOf(i), LABEL_LETTERS);
     const wide = context.measureText(text).width;
-    const far = radiusOf(nodes.attribution[i] ?? 0, mostNode, view.zoom, room) + 5;
-    const box = [
+    const sides: Box[] = [
       [x + far, y - 7, x + far + wide, y + 7],
       [x - far - wide, y - 7, x - far, y + 7],
       [x - wide / 2, y - far - 13, x + wide / 2, y - far + 1],
-    ].find((one): one is [number, number, number, number] => {
-      const [left = 0, top = 0, right = 0] = one;
-      return (
-        left > frame.left && right < width - 2 && top > 0 && !taken.some(overlaps(one as never))
-      );
-    });
+      [x - wide / 2, y + far - 1, x + wide / 2, y + far + 13],
+    ];
+    const box = sides.find(
+      (one) =>
+        one[0] > frame.left &&
+        one[2] < width - 2 &&
+        one[1] > 0 &&
+        !taken.some(overlaps(one)) &&
+        !standing.some(overlaps(one)),
+    );
     if (!box) continue;
     taken.push(box);
     context.lineWidth = 3.5;
@@ -319,35 +333,40 @@ function drawTokens(
   context.fillRect(frame.left, top, width - frame.left, height - top);
   context.save();
   context.beginPath();
-  context.rect(frame.left - 6, top, width - frame.left + 6, height - top);
+  context.rect(frame.left - 56, top, width - frame.left + 56, height - top);
   context.clip();
-  context.font = "12px ui-monospace, 'DejaVu Sans Mono', monospace";
+  context.font = TOKEN_FONT;
   context.textBaseline = "middle";
   let end = -Infinity;
   const letter = context.measureText("m").width;
-  const narrow = layout.columns.some(({ from, to }, i) => {
-    const wide = (to - from) * view.zoom * frame.width;
-    return wide < Math.min(12, Array.from(tokens[i] ?? "").length) * letter + 6;
-  });
-  layout.columns.forEach(({ at, from, to }) => {
-    const x = screenX((from + to) / 2, view, frame);
-    if (x < frame.left || x > width) return;
-    const text = clipped(tokens[at] ?? "", 12);
-    const focused = scene.focus !== null && scene.nodes.position[scene.focus] === at;
+  const wide = (band: Band) => (band.to - band.from) * view.zoom * frame.width;
+  // Narrow columns would leave a letter or two of each token, so there the text leans.
+  const leans = layout.columns.some(
+    (band) => wide(band) < Math.min(5, Array.from(tokens[band.at] ?? "").length) * letter + 6,
+  );
+  for (const band of layout.columns) {
+    const x = screenX((band.from + band.to) / 2, view, frame);
+    if (x < frame.left || x > width) continue;
+    const text = tokens[band.at] ?? "";
+    const focused = scene.focus !== null && scene.nodes.position[scene.focus] === band.at;
     context.fillStyle = focused ? colours.text : colours.muted;
-    if (narrow) {
-      if (x - end < 13) return;
+    if (leans) {
+      if (x - end < 13) continue;
       end = x;
       context.save();
       context.translate(x + 3, top + 8);
       context.rotate(-Math.PI / 4);
       context.textAlign = "right";
-      context.fillText(text, 0, 0);
+      context.fillText(clipped(text, 8), 0, 0);
       context.restore();
     } else {
       context.textAlign = "center";
-      context.fillText(text, x, top + 16);
+      const letters = Math.max(2, Math.floor((wide(band) - 4) / letter));
+      context.fillText(clipped(text, letters), x, top + 16);
+      context.font = "10.5px system-ui, sans-serif";
+      context.fillText(String(band.at), x, top + 32);
+      context.font = TOKEN_FONT;
     }
-  });
+  }
   context.restore();
 }

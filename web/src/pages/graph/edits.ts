@@ -16,7 +16,8 @@ export interface Arrangement {
   moved: Readonly<Record<string, readonly [number, number]>>;
 }
 
-export const FIRST_SHARE = 0.8;
+/** All of it: the slider takes away, so that nobody misses what was never shown. */
+export const FIRST_SHARE = 1;
 export const EMPTY: Arrangement = {
   pinned: [],
   supernodes: [],

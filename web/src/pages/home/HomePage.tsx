@@ -1,4 +1,5 @@
 import { useQuery } from "@tanstack/react-query";
+import { Link } from "wouter";
 import { client, data, type Schemas } from "../../api/client";
 import { Failed, Loading } from "../../ui/states";
 import { ProblemList } from "../run/ProblemList";
@@ -67,6 +68,11 @@ export default function HomePage() {
         </div>
       )}
       {dictionaries.length > 0 && <DictionaryPanel dictionaries={dictionaries} />}
+      {runs.some(({ job }) => job === "trace") && (
+        <p>
+          <Link href="/graphs">Graphs of traced prompts</Link>
+        </p>
+      )}
       {runs.length > 0 && <RunPanel runs={runs} />}
     </div>
   );

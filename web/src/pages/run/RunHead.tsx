@@ -38,6 +38,11 @@ export function RunHead({ run, status, elapsed, actions }: Props) {
             Grid
           </Link>
         )}
+        {run.job === "trace" && (
+          <Link href={`/graphs?run=${encodeURIComponent(run.id)}`} className="button">
+            Graphs
+          </Link>
+        )}
         {status === "done" && (
           <Link href={`/jobs?run=${encodeURIComponent(run.id)}`} className="button">
             Start a job on it
