@@ -41,6 +41,7 @@ def cli_page() -> str:
     nested = {
         "atlas": ("build", "show", "query", "pack", "export", "import"),
         "models": ("list", "show", "get"),
+        "tasks": ("list", "show", "score", "write", "bracket-features"),
         "runs": ("list", "show", "diff", "rm"),
     }
     for command in COMMANDS:

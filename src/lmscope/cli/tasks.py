@@ -187,8 +187,9 @@ def bracket_features(
 
 def _source(text: str, runs_dir: Path) -> str:
     from lmscope.cli.run_names import find_run
+    from lmscope.jobs.trace_dictionaries import NONE
 
-    if text.startswith("hf:") or Path(text).exists():
+    if text == NONE or text.startswith("hf:") or Path(text).exists():
         return text
     return str(find_run(text, runs_dir, holding="artifacts/dictionaries"))
 
