@@ -7,78 +7,23 @@ times what one unit of the upper feature adds to the target; the flow into a fea
 attribution (conservation), so a circuit's edges hold all of the target that its nodes do.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
-from lmscope.circuits.attribution import Attribution, SiteAttribution
-from lmscope.circuits.descent import Descent
-from lmscope.circuits.features import ActiveFeatures
-from lmscope.circuits.frozen import Branch, Frozen
+from lmscope.circuits.attribution import Attribution
+from lmscope.circuits.direct_rows import DirectRows, direct_rows
+from lmscope.circuits.frozen import Frozen
 from lmscope.circuits.frozen_norm import Biases, BiasKey
+from lmscope.circuits.joint_descent import Readers, joint_rows
 from lmscope.core.site import Site
 
 CHUNK_BYTES: Final = 1 << 26
 """Read vectors that are carried at once take about so much memory."""
-
-
-@dataclass(frozen=True, eq=False)
-class DirectRows:
-    """Direct contributions to some targets.
-
-    Attributes:
-        sites: Of the active features of each site below.
-        tokens, positions: Of embeddings.
-        errors, leaves: Of what dictionaries leave over and of outputs not traced through.
-        biases: Of all constants together.
-    """
-
-    sites: Mapping[Site, Float[Tensor, "target node"]]
-    tokens: Float[Tensor, "target pos"]
-    positions: Float[Tensor, "target pos"]
-    errors: Mapping[Site, Float[Tensor, "target pos"]]
-    leaves: Mapping[Site, Float[Tensor, "target pos"]]
-    biases: Float[Tensor, "target"]
-
-    def total(self) -> Float[Tensor, "target"]:
-        """All contributions: the pre-activation of each target."""
-        parts = [*self.sites.values(), self.tokens, self.positions]
-        parts += [*self.errors.values(), *self.leaves.values()]
-        return torch.stack([part.sum(1) for part in parts]).sum(0) + self.biases
-
-
-def direct_rows(
-    frozen: Frozen, stage: int, read: Float[Tensor, "target pos model"], biases: Biases
-) -> DirectRows:
-    """What adds to targets directly.
-
-    Args:
-        frozen: The run.
-        stage: Stages below the stream that they read.
-        read: What reads it.
-        biases: What constants above it add.
-    """
-    sites: dict[Site, Tensor] = {}
-
-    def stop(branch: Branch, features: ActiveFeatures, gradient: Tensor) -> None:
-        sites[branch.site] = gradient * features.value
-
-    with torch.no_grad():
-        met = Descent(stop, read, biases).go(frozen, stage)
-        found = list(met.biases.found.values())
-        constant = torch.stack(found).sum(0) if found else read.new_zeros(len(read))
-        return DirectRows(
-            dict(reversed(sites.items())),
-            met.tokens(frozen),
-            met.positions(frozen),
-            dict(reversed(met.errors.items())),
-            dict(reversed(met.leaves.items())),
-            constant,
-        )
 
 
 def feature_rows(
@@ -99,7 +44,7 @@ def feature_rows(
     for chunk in nodes.split(size):
         read = frozen.embed.new_zeros(len(chunk), length, features.encoder_rows.shape[1])
         rows = torch.arange(len(chunk), device=chunk.device)
-        read[rows, features.position[chunk]] = features.encoder_rows[chunk]
+        read[rows, features.position[chunk]] = features.only(chunk).encoder_rows
         biases = Biases()
         key = BiasKey(site.layer or 0, f"b_enc {site.part}")
         biases.add(key, features.encoder_biases[chunk])
@@ -142,88 +87,77 @@ def flow_edges(found: Attribution, *, least: float = 0.0) -> FlowEdges:
         found: The circuit.
         least: Edges between features with a smaller flow are left out.
     """
-    numbers, sites, places = _numbered(found)
-    n = len(places)
-    rows = _Rows(found.frozen, n + 1)
-    start = found.start
-    direct = direct_rows(found.frozen, start.stage, start.read, _copied(start.biases))
-    rows.add(
-        torch.tensor([n]),
-        torch.ones(1, dtype=start.read.dtype),
-        direct,
-        numbers,
-        found.sites,
-        least,
-    )
-    for site, one in found.sites.items():
-        kept = one.kept.nonzero().squeeze(-1)
-        for chunk, part in feature_rows(found.frozen, site, kept):
-            goals = numbers[site][chunk]
-            rows.add(goals, one.gradient[chunk], part, numbers, found.sites, least)
-    return rows.edges(tuple(sites), places)
-
-
-def _numbered(found: Attribution) -> tuple[dict[Site, Tensor], list[Site], Tensor]:
-    """Numbers of kept features by site and place (-1: not kept), and site and place by number."""
-    numbers: dict[Site, Tensor] = {}
-    sites: list[Site] = []
-    places = []
-    for site, one in found.sites.items():
-        kept = one.kept.nonzero().squeeze(-1)
-        own = torch.full((len(one.kept),), -1, dtype=torch.long, device=kept.device)
-        own[kept] = torch.arange(len(sites), len(sites) + len(kept), device=kept.device)
-        numbers[site] = own
-        sites += [site] * len(kept)
-        places.append(kept)
-    return numbers, sites, torch.cat(places) if places else torch.zeros(0, dtype=torch.long)
+    kept = {site: one.kept.nonzero().squeeze(-1) for site, one in found.sites.items()}
+    readers, n = [], 0
+    for site, nodes in kept.items():
+        number = torch.arange(n, n + len(nodes), device=nodes.device)
+        readers.append(Readers(site, nodes, number))
+        n += len(nodes)
+    rows = _Rows(found.frozen, readers, least)
+    frozen, start = found.frozen.only(kept), found.start
+    with torch.no_grad():
+        unit = torch.ones(1, dtype=start.read.dtype, device=start.read.device)
+        goal = torch.tensor([n], device=start.read.device)
+        biases = _copied(start.biases)
+        rows.add(goal, unit, direct_rows(frozen, start.stage, start.read, biases))
+        gradients = [one.gradient[kept[site]] for site, one in found.sites.items()]
+        gradient = torch.cat([*gradients, unit])
+        for goals, part in joint_rows(found.frozen, frozen, readers):
+            rows.add(goals, gradient[goals], part)
+    return rows.edges()
 
 
 class _Rows:
-    """Collects flows row by row."""
+    """Collects flows into features, by their numbers, and into the target, which has the last one."""
 
-    def __init__(self, frozen: Frozen, n_rows: int) -> None:
-        like, length = frozen.embed, frozen.n_positions
-        self._n = n_rows
-        self._new = lambda: like.new_zeros(n_rows, length)
+    def __init__(self, frozen: Frozen, features: Sequence[Readers], least: float) -> None:
+        self._features, self._least = features, least
+        self._numbers = {one.site: one.number for one in features}
+        self._n = sum(len(one) for one in features)
+        self._new = lambda: frozen.embed.new_zeros(self._n + 1, frozen.n_positions)
         self.tokens, self.positions = self._new(), self._new()
         self.errors: dict[Site, Tensor] = {}
         self.leaves: dict[Site, Tensor] = {}
-        self.biases = like.new_zeros(n_rows)
+        self.biases = frozen.embed.new_zeros(self._n + 1)
         self._parts: list[tuple[Tensor, Tensor, Tensor]] = []
 
     def add(
-        self,
-        goals: Tensor,
-        gradient: Tensor,
-        rows: DirectRows,
-        numbers: Mapping[Site, Tensor],
-        sites: Mapping[Site, SiteAttribution],
-        least: float,
+        self, goals: Int[Tensor, "target"], gradient: Float[Tensor, "target"], rows: DirectRows
     ) -> None:
-        unit = gradient[:, None]
-        self.tokens[goals] = rows.tokens * unit
-        self.positions[goals] = rows.positions * unit
+        """Flows into some goals, over the first positions and the first features of each site."""
+        unit, length = gradient[:, None], rows.tokens.shape[1]
+        self.tokens[goals, :length] = rows.tokens * unit
+        self.positions[goals, :length] = rows.positions * unit
         self.biases[goals] = rows.biases * gradient
         for kinds, mine in ((rows.errors, self.errors), (rows.leaves, self.leaves)):
             for site, values in kinds.items():
-                mine.setdefault(site, self._new())[goals] = values * unit
+                if site not in mine:
+                    mine[site] = self._new()
+                mine[site][goals, :length] = values * unit
         for site, direct in rows.sites.items():
-            kept: Bool[Tensor, "node"] = sites[site].kept
-            flow = direct[:, kept] * unit
-            upper, lower = (flow.abs() > least).nonzero(as_tuple=True)
-            self._parts.append((numbers[site][kept][lower], goals[upper], flow[upper, lower]))
+            flow = direct * unit
+            upper, lower = (flow.abs() > self._least).nonzero(as_tuple=True)
+            self._parts.append((self._numbers[site][lower], goals[upper], flow[upper, lower]))
 
-    def edges(self, sites: tuple[Site, ...], places: Tensor) -> FlowEdges:
-        empty = torch.zeros(0, dtype=torch.long)
-        columns = list(zip(*self._parts, strict=True)) or [(empty,), (empty,), (self.biases[:0],)]
-        source, goal, flow = (torch.cat(column) for column in columns)
-        goal = torch.where(goal == self._n - 1, -1, goal)
+    def edges(self) -> FlowEdges:
+        """All of them: into the target first, then by sites of the upper and of the lower end."""
+        none = torch.zeros(0, dtype=torch.long, device=self.biases.device)
+        parts = [*self._parts, (none, none, self.biases[:0])]
+        source, goal, flow = (torch.cat(column) for column in zip(*parts, strict=True))
+        features = self._features
+        site = torch.cat(
+            [torch.full_like(one.number, i) for i, one in enumerate(features)] or [none]
+        )
+        above = torch.cat([site, site.new_tensor([-1])])[goal] + 1
+        key = (above * len(features) + site[source]) * (self._n + 1) + goal
+        order = (key * (self._n + 1) + source).argsort()
+        goal = torch.where(goal == self._n, -1, goal)
         return FlowEdges(
-            sites,
-            places,
-            source,
-            goal,
-            flow,
+            tuple(one.site for one in features for _ in range(len(one))),
+            torch.cat([one.nodes for one in features] or [none]),
+            source[order],
+            goal[order],
+            flow[order],
             self.tokens,
             self.positions,
             self.errors,

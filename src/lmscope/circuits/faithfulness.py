@@ -27,6 +27,7 @@ from lmscope.circuits.interventions import (
 )
 from lmscope.circuits.linear_model import Change, run_linear
 from lmscope.circuits.means import Baseline
+from lmscope.circuits.readings import reading_of
 from lmscope.circuits.targets import Start, Target
 from lmscope.core.config import Config
 from lmscope.core.site import Site
@@ -138,8 +139,8 @@ class _Trial:
         """The target of the model as it is."""
         if self.options.where == "linear":
             return self.start.value
-        options = self.options.model_copy(update={"errors": "kept"}).intervention
-        return float(run_edited(self.frozen, self.target, {}, 1, options)[0])
+        reading = reading_of(self.frozen, self.target)
+        return float(reading({reading.site: self.frozen.in_model(reading.site)})[0])
 
     def run(self, sets: Sequence[FeatureSet]) -> list[float]:
         """The target under each set."""

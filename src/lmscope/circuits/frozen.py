@@ -42,6 +42,17 @@ class Branch:
         """Whether it stands for the whole stream, so that nothing passes beside it."""
         return self.site.part.startswith("resid_")
 
+    def until(self, length: int) -> "Branch":
+        """On the first positions."""
+        features, linear, norm = self.features, self.linear, self.norm
+        return Branch(
+            self.site,
+            None if linear is None else linear.until(length),
+            None if features is None else features.until(length),
+            None if self.leaf is None else self.leaf[:length],
+            None if norm is None else norm.until(length),
+        )
+
     def read_value(self, x: Float[Tensor, "pos model"]) -> Float[Tensor, "pos read"]:
         """What the dictionary reads, given the stream below."""
         assert self.features is not None
@@ -125,6 +136,43 @@ class Frozen:
         final = self.norm(self.streams[-1])[position]
         found = final @ weights.W_U.detach().to(final)
         return found if weights.b_U is None else found + weights.b_U.detach().to(final)
+
+    def until(self, length: int) -> "Frozen":
+        """The run of the first tokens, which see no later ones; shares its numbers."""
+        return replace(
+            self,
+            tokens=self.tokens[:length],
+            embed=self.embed[:length],
+            pos_embed=None if self.pos_embed is None else self.pos_embed[:length],
+            stages=tuple(tuple(one.until(length) for one in stage) for stage in self.stages),
+            streams=tuple(stream[:length] for stream in self.streams),
+            norm=self.norm.until(length),
+        )
+
+    def only(self, kept: Mapping[Site, Int[Tensor, "_node"]]) -> "Frozen":
+        """The run with some of the active features, by site and place; the others are left out.
+
+        Sites that are not named keep all.
+        """
+
+        def of(branch: Branch) -> Branch:
+            if branch.features is None or branch.site not in kept:
+                return branch
+            return replace(branch, features=branch.features.only(kept[branch.site]))
+
+        return replace(self, stages=tuple(tuple(map(of, stage)) for stage in self.stages))
+
+    def in_model(self, site: Site) -> Float[Tensor, "1 *value"]:
+        """What stands at a site of the model itself on this prompt; each is read once."""
+        if site not in self._in_model:
+            with torch.no_grad():
+                batch = Batch(tokens=self.tokens[None])
+                self._in_model.update(self.replacement.model.read(batch, [site]))
+        return self._in_model[site]
+
+    @cached_property
+    def _in_model(self) -> dict[Site, Tensor]:
+        return {}
 
     @property
     def final_key(self) -> int:

@@ -24,6 +24,7 @@ from lmscope.circuits.targets import Start, Target, position_of
 from lmscope.core.config import Config
 from lmscope.core.errors import DataError
 from lmscope.core.site import Site
+from lmscope.dictionaries.pairs import keep_pairs, sum_rows
 from lmscope.models.batch import Batch
 
 Errors = Literal["live", "frozen", "removed"]
@@ -43,6 +44,8 @@ class InterventionOptions(Config):
 
 
 _DEFAULTS: Final = InterventionOptions()
+_SPARSE: Final = 8
+"""Latents of which fewer than one in so many is not 0 are written one by one."""
 
 
 @dataclass(frozen=True)
@@ -229,7 +232,13 @@ def written_by(
     features: ActiveFeatures, latents: Float[Tensor, "*row pos latent"]
 ) -> Float[Tensor, "*row pos model"]:
     """What latents write, without the constant of the dictionary."""
-    return latents @ features.dictionary.W_dec / features.dictionary.scale_out
+    weights, flat = features.dictionary, latents.flatten(0, -2)
+    row, latent = flat.nonzero(as_tuple=True)
+    if len(row) * _SPARSE > flat.numel():
+        return latents @ weights.W_dec / weights.scale_out
+    first = keep_pairs(row, latent, len(flat)).first
+    made = sum_rows(weights.W_dec, latent, first, flat[row, latent]) / weights.scale_out
+    return made.view(*latents.shape[:-1], made.shape[-1])
 
 
 def _hold_read(edits: EditsInOrder, frozen: Frozen, stage: int, held: Held) -> None:
@@ -265,14 +274,16 @@ class _Spliced:
         self.features, self.rule, self.options = features, rule, options
 
     def __call__(self, read: Tensor, written: Tensor) -> Tensor:
-        features, dictionary = self.features, self.features.dictionary
+        features = self.features
         here = features.stands[:, None]
-        wide = read.to(dictionary.W_enc)
+        wide = read.to(features.error)
         live = self._latents(wide) * here
         new = live if self.rule is None else self.rule(live) * here
         if self.options.errors == "live":
             return written + written_by(features, new - live).to(written)
-        made = dictionary.decode(new, wide)
+        made = written_by(features, new) + features.decoder_bias
+        if features.skip is not None:
+            made = made + wide @ features.skip.T
         held = features.error if self.options.errors == "frozen" else self._outside
         return (made * here + held).to(written)
 
