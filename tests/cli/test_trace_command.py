@@ -88,6 +88,15 @@ def test_an_option_on_what_prompts_share_asks_for_it(desk, tmp_path, capsys):
     assert together["faithfulness"] == []
 
 
+def test_shared_nodes_are_named_with_their_position_where_that_counts(desk, tmp_path, capsys):
+    file = rows_of(tmp_path, {"prompt": "one two"}, {"prompt": "one ten"})
+    options = ["--match", "from_end", "--unverified", "--target", '"e"']
+    assert run(desk, tmp_path, "--prompts", file, *options) == 0
+    shown = capsys.readouterr().out
+    assert "\ntoken  -7 " in shown
+    assert "mlp_out@1@-" not in shown
+
+
 def test_trials_by_several_ablations_are_told_apart(desk, tmp_path, capsys):
     assert run(desk, tmp_path, "one two", "--counterfactual", "one ten", "--target", '"e"') == 0
     shown = capsys.readouterr().out

@@ -91,6 +91,11 @@ def test_supernodes_by_what_features_write_come_from_the_dictionary(asked, tmp_p
     assert all(one["similarity"] >= 0.1 - 1e-9 for one in values["supernodes"])
 
 
+def test_what_is_in_few_prompts_is_left_out_whatever_else_is_asked():
+    recipe = TraceRecipe.from_mapping({"together": {"aggregation": {"match": "position"}}})
+    assert recipe.together.aggregation.least_stability == 0.5
+
+
 @pytest.mark.parametrize("match", ["position", "from_end"])
 def test_nodes_can_be_matched_by_position(asked, tmp_path, match):
     together = {"wanted": True, "aggregation": {"match": match, "least_stability": 0.0}}

@@ -324,7 +324,16 @@ def _edges_table(edges: list[Mapping[str, Any]], values: Mapping[str, Any]) -> T
 def _key_words(key: str, values: Mapping[str, Any]) -> str:
     text = values["texts"].get(key)
     words = key.replace("bias:", "constant ", 1).replace("error:", "error ", 1)
-    return words if text is None else f'token "{text}"'
+    if text is not None:
+        return f'token "{text}"'
+    if (
+        values["circuit"]["options"]["match"] == "latent"
+        or key == "target"
+        or key.startswith("bias:")
+    ):
+        return words
+    what, _, place = words.rpartition("@")
+    return f"{what}  {place}"
 
 
 def _tried_table(rows: list[Mapping[str, Any]]) -> Table:

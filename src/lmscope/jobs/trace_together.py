@@ -1,7 +1,7 @@
 """The circuit that many prompts share, with supernodes found by themselves."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from jaxtyping import Float64
@@ -26,14 +26,20 @@ from lmscope.core.site import Site
 from lmscope.jobs.trace_label_file import Labels
 
 GroupBy = Literal["coactivation", "decoder", "label"]
-_USUAL: Final = AggregationOptions(least_stability=0.5)
+
+
+class SharedOptions(AggregationOptions):
+    """`AggregationOptions` that leave out what is in less than half of the prompts."""
+
+    least_stability: Annotated[float, Field(ge=0, le=1)] = 0.5
+    """Nodes and edges in a smaller share of prompts are left out."""
 
 
 class TogetherOptions(Config):
     """Whether and how the circuits of all prompts are put together."""
 
     wanted: bool = False
-    aggregation: AggregationOptions = _USUAL
+    aggregation: SharedOptions = SharedOptions()
     """What counts as the same on two prompts, and in how many prompts a node must be."""
     group_by: GroupBy = "coactivation"
     """What makes features alike. `coactivation`: firing at the same places, as much. `decoder`: writing
