@@ -4,6 +4,7 @@ The served library is the small one of the server's tests; LMSCOPE_E2E_LIBRARY n
 of runs. Chromium is LMSCOPE_CHROMIUM, or what PATH has.
 """
 
+import contextlib
 import importlib.util
 import json
 import os
@@ -53,7 +54,9 @@ def _fixtures_of_the_server() -> Any:
     return module
 
 
-small_library = _fixtures_of_the_server().small_library
+_server = _fixtures_of_the_server()
+small_library = _server.small_library
+traced_library = _server.traced_library
 
 
 @pytest.fixture(scope="session")
@@ -115,6 +118,14 @@ def served(request: pytest.FixtureRequest) -> Iterator[Served]:
     named = os.environ.get("LMSCOPE_E2E_LIBRARY")
     folder = Path(named) if named else request.getfixturevalue("small_library").root
     yield from _start(folder)
+
+
+@pytest.fixture(scope="module")
+def serve() -> Iterator[Callable[..., Served]]:
+    """Serve another folder, until the module's tests are done."""
+    with contextlib.ExitStack() as stack:
+        start = contextlib.contextmanager(_start)
+        yield lambda *folders: stack.enter_context(start(*folders))
 
 
 @pytest.fixture(scope="session")

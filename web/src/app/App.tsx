@@ -1,6 +1,7 @@
 import { lazy, Suspense } from "react";
 import { Route, Switch } from "wouter";
 import { Loading } from "../ui/states";
+import { pageOf } from "./pageOf";
 import { Shell } from "./Shell";
 
 const HomePage = lazy(() => import("../pages/home/HomePage"));
@@ -12,7 +13,7 @@ const FeaturePage = lazy(() => import("../pages/feature/FeaturePage"));
 const SearchPage = lazy(() => import("../pages/search/SearchPage"));
 const ComparePage = lazy(() => import("../pages/compare/ComparePage"));
 const GraphsPage = lazy(() => import("../pages/graph/GraphsPage"));
-const GraphPage = lazy(() => import("../pages/graph/GraphPage"));
+const GraphPage = pageOf(() => import("../pages/graph/GraphPage"));
 const GraphComparePage = lazy(() => import("../pages/graph/GraphComparePage"));
 const MissingPage = lazy(() => import("../pages/MissingPage"));
 

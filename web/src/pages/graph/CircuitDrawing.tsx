@@ -26,8 +26,8 @@ const BOX = { width: 172, height: 40 };
 /** Flows that bear their figure without being asked. */
 const FIGURES = 6;
 /** From the side of the drawing to where a box may begin. */
-const EDGE = 4;
-const clamped = (share: number) => Math.min(0.98, Math.max(0.02, share));
+const EDGE = BOX.width / 2 + 6;
+const clamped = (share: number) => Math.min(1, Math.max(0, share));
 
 /** What is pinned and grouped as boxes with the flows between them: the figure for a paper. */
 export function CircuitDrawing(props: Props) {
@@ -94,12 +94,12 @@ function Drawing({ shown, boxes, flows, arrangement, tested, onEdit, onFocus }: 
   const drag = useRef<{ key: string; far: number } | null>(null);
   const [over, setOver] = useState<string | null>(null);
   const inner = Math.max(1, width - 2 * EDGE);
-  const perLine = Math.max(1, Math.floor(width / (BOX.width + 10)));
+  const perLine = 1 + Math.floor(inner / (BOX.width + 10));
   const { places: natural, nLines } = useMemo(() => placesOf(boxes, perLine), [boxes, perLine]);
   const height = Math.max(460, nLines * 96);
   const at = ({ key }: Pick<Box, "key">) => {
     const [x, y] = arrangement.moved[key] ?? natural.get(key) ?? [0.5, 0.5];
-    return { x: EDGE + clamped(x) * inner, y: clamped(y) * height };
+    return { x: EDGE + clamped(x) * inner, y: Math.min(height - 24, Math.max(24, y * height)) };
   };
   const most = largest(flows.map(({ flow }) => flow));
   const move = (key: string, dx: number, dy: number) => {

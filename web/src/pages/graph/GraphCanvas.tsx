@@ -3,7 +3,15 @@ import { number } from "../../ui/format";
 import { useTheme } from "../../ui/useTheme";
 import { useWidth } from "../../ui/useWidth";
 import { KINDS, nodeAddress, siteWords, tokenText } from "./columns";
-import { coloursOf, drawLinks, drawScene, type Scene, shape } from "./draw";
+import {
+  coloursOf,
+  drawLinks,
+  drawMoved,
+  drawScene,
+  type Picture,
+  type Scene,
+  shape,
+} from "./draw";
 import type { Shown } from "./useShown";
 import { rowSite } from "./layout";
 import { largest } from "./strength";
@@ -39,6 +47,9 @@ interface Props {
 
 const REACH = 11;
 const CLICK = 4;
+/** Links that are drawn anew within a frame. */
+const MANY = 400;
+const REST_MS = 110;
 const GUTTER = { left: 92, right: 12, top: 12, bottom: 58 };
 
 interface Drag {
@@ -84,7 +95,7 @@ export function GraphCanvas(props: Props) {
     [width, height],
   );
   const hover = hovered !== null && hovered < nodes.id.length ? hovered : null;
-  const still = useMemo(
+  const words = useMemo(
     () => ({
       mostNode: largest(nodes.attribution, (i) => nodes.kind[i] !== "target"),
       mostFlow: largest(links.flow),
@@ -93,32 +104,18 @@ export function GraphCanvas(props: Props) {
         const site = rowSite(nodes, at);
         return at === 0 ? "tokens" : site ? siteWords(site) : "target";
       }),
-    }),
-    [nodes, links, page.meta.tokens, layout],
-  );
-  const scene = useMemo(
-    () => ({
-      ...still,
-      nodes,
-      layout,
-      links,
-      view,
-      frame,
-      lit,
-      focus,
-      pinned,
-      selected,
-      group,
-      labelled,
-      nLabels,
       nameOf: shown.shortName,
     }),
-    [
-      still,
+    [nodes, links, page.meta.tokens, layout, shown.shortName],
+  );
+  // All but the view, so that a new view alone is known for what it is. The theme is part of it.
+  const still = useMemo(
+    () => ({
+      ...words,
+      theme,
       nodes,
       layout,
       links,
-      view,
       frame,
       lit,
       focus,
@@ -127,20 +124,50 @@ export function GraphCanvas(props: Props) {
       group,
       labelled,
       nLabels,
-      shown,
+    }),
+    [
+      words,
+      theme,
+      nodes,
+      layout,
+      links,
+      frame,
+      lit,
+      focus,
+      pinned,
+      selected,
+      group,
+      labelled,
+      nLabels,
     ],
   );
+  const scene = useMemo(() => ({ ...still, view }), [still, view]);
+  const picture = useRef<{ of: object; picture: Picture } | null>(null);
   useEffect(() => {
     const own = box.current;
     if (!own) return;
-    const request = requestAnimationFrame(() => {
+    const whole = () => {
       const scale = fit(own, width, height);
-      drawScene(own, { ...scene, colours: coloursOf(own) }, scale);
+      const drawn = drawScene(own, { ...still, view, colours: coloursOf(own) }, scale);
+      picture.current = drawn && { of: still, picture: drawn };
       // For benchmarks: when something was on the screen for the first time.
       if (performance.getEntriesByName("graph-drawn").length === 0) performance.mark("graph-drawn");
+    };
+    const last = picture.current?.of === still ? picture.current.picture : null;
+    // While the view moves the last picture moves with it; once it rests, all is drawn anew.
+    const isMoving = last !== null && still.links.flow.length > MANY && last.view !== view;
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const request = requestAnimationFrame(() => {
+      if (!isMoving) return whole();
+      const scale = fit(own, width, height);
+      drawMoved(own, { ...still, view, colours: coloursOf(own) }, scale, last);
+      timer = setTimeout(whole, REST_MS);
     });
-    return () => cancelAnimationFrame(request);
-  }, [box, scene, width, height, theme]);
+    return () => {
+      cancelAnimationFrame(request);
+      clearTimeout(timer);
+    };
+  }, [box, still, view, width, height, theme]);
   useEffect(() => {
     const own = over.current;
     if (!own) return;

@@ -97,13 +97,18 @@ export function placesOf(
     // Neighbours go to different lines, so that all keep near their token.
     return Array.from({ length: n }, (_, line) => ({
       of: here.length,
+      // A short row keeps to the middle; a long one reaches from side to side.
+      spread: Math.min(1, here.length / Math.max(1, perLine)),
       boxes: here.flatMap((box, at) => (at % n === line ? [{ box, at }] : [])),
     }));
   });
   const places = new Map<string, [number, number]>();
   lines.forEach((line, y) => {
     for (const { box, at } of line.boxes)
-      places.set(box.key, [(at + 0.5) / line.of, (y + 0.5) / lines.length]);
+      places.set(box.key, [
+        line.of === 1 ? 0.5 : 0.5 + (at / (line.of - 1) - 0.5) * line.spread,
+        (y + 0.5) / lines.length,
+      ]);
   });
   return { places, nLines: lines.length };
 }

@@ -59,12 +59,59 @@ export function coloursOf(element: Element): Colours {
   };
 }
 
-/** All of it; `scale` is how many pixels of the screen one of the page has. */
-export function drawScene(canvas: HTMLCanvasElement, scene: Scene, scale: number) {
+/** A picture of the graph as it was drawn last, to be moved about while somebody drags. */
+export interface Picture {
+  canvas: HTMLCanvasElement;
+  view: View;
+}
+
+/** All of it; `scale` is how many pixels of the screen one of the page has. Answers with a picture of it. */
+export function drawScene(canvas: HTMLCanvasElement, scene: Scene, scale: number): Picture | null {
+  const context = canvas.getContext("2d");
+  if (!context) return null;
+  const [width] = begin(context, scene, scale);
+  drawBands(context, scene, width);
+  drawLinks(context, scene, scene.links, scene.mostFlow, 1);
+  drawNodes(context, scene);
+  drawLabels(context, scene, width);
+  context.restore();
+  const picture = document.createElement("canvas");
+  picture.width = canvas.width;
+  picture.height = canvas.height;
+  picture.getContext("2d")?.drawImage(canvas, 0, 0);
+  finish(context, scene, scale);
+  return { canvas: picture, view: scene.view };
+}
+
+/** The last picture where the view has gone since: thousands of links are not drawn for each move of a hand. */
+export function drawMoved(
+  canvas: HTMLCanvasElement,
+  scene: Scene,
+  scale: number,
+  picture: Picture,
+) {
   const context = canvas.getContext("2d");
   if (!context) return;
+  const { view, frame } = scene;
+  const [width, height] = begin(context, scene, scale);
+  const grown = view.zoom / picture.view.zoom;
+  const corner = (side: "left" | "top", from: number, size: number) =>
+    from + (picture.view[side] - view[side]) * view.zoom * size - from * grown;
+  context.drawImage(
+    picture.canvas,
+    corner("left", frame.left, frame.width),
+    corner("top", frame.top, frame.height),
+    width * grown,
+    height * grown,
+  );
+  context.restore();
+  finish(context, scene, scale);
+}
+
+/** Clears the canvas, and keeps what follows inside the part that the graph fills. */
+function begin(context: CanvasRenderingContext2D, scene: Scene, scale: number): [number, number] {
   const { frame, colours } = scene;
-  const [width, height] = [canvas.width / scale, canvas.height / scale];
+  const [width, height] = [context.canvas.width / scale, context.canvas.height / scale];
   context.setTransform(scale, 0, 0, scale, 0, 0);
   context.fillStyle = colours.ground;
   context.fillRect(0, 0, width, height);
@@ -72,13 +119,12 @@ export function drawScene(canvas: HTMLCanvasElement, scene: Scene, scale: number
   context.beginPath();
   context.rect(frame.left, 0, width - frame.left, frame.top + frame.height);
   context.clip();
-  drawBands(context, scene, width);
-  drawLinks(context, scene, scene.links, scene.mostFlow, 1);
-  drawNodes(context, scene);
-  drawLabels(context, scene, width);
-  context.restore();
+  return [width, height];
+}
+
+function finish(context: CanvasRenderingContext2D, scene: Scene, scale: number) {
   drawRowNames(context, scene);
-  drawTokens(context, scene, width, height);
+  drawTokens(context, scene, context.canvas.width / scale, context.canvas.height / scale);
 }
 
 function drawBands(context: CanvasRenderingContext2D, scene: Scene, width: number) {
