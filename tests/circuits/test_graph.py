@@ -66,6 +66,31 @@ def test_what_is_no_graph_is_refused(graph, tmp_path):
     with pytest.raises(ArtifactError, match="is no whole graph"):
         Graph.load(tmp_path / "text.graph")
     values = graph.to_mapping()
-    for change in ({"format_version": 99}, {"edges": [[0, 10**6, 1.0]]}, {"nodes": [{"id": 3}]}):
+    for change in ({"format_version": 99}, {"nodes": [{"id": 3}]}):
         with pytest.raises(ArtifactError):
             Graph.from_mapping({**values, **change})
+
+
+@pytest.mark.parametrize(
+    "edges",
+    [
+        [[0, 10**6, 1.0]],
+        [[-1, 0, 1.0]],
+        [[float("nan"), 0, 1.0]],
+        [[0, 1], [1, 2], [2, 3]],
+        [[0, 1, 1.0], [1]],
+        [[0, 1, "x"]],
+        [[0, 10**400, 1.0]],
+        [[[0, 1, 1.0]]],
+        [0, 1, 1.0],
+        7,
+    ],
+)
+def test_edges_that_are_none_are_refused(graph, edges):
+    with pytest.raises(ArtifactError, match="is no whole graph"):
+        Graph.from_mapping({**graph.to_mapping(), "edges": edges})
+
+
+def test_a_graph_without_edges_is_one(graph):
+    again = Graph.from_mapping({**graph.to_mapping(), "edges": []})
+    assert (len(again), again.source.shape, again.flow.dtype) == (len(graph), (0,), np.float32)

@@ -16,6 +16,8 @@ from lmscope.core.files import atomic_path
 SUFFIX: Final = ".graph"
 FORMAT_VERSION: Final = 1
 _LARGEST: Final = 1 << 30
+_NO_GRAPH: Final = (KeyError, TypeError, ValueError, IndexError, OverflowError, RecipeError)
+"""What reading values raises that are none."""
 NodeKind = Literal["target", "feature", "token", "position", "error", "leaf", "bias"]
 
 
@@ -137,14 +139,10 @@ class Graph:
             own = {key: values[key] for key in values if key not in ("nodes", "edges")}
             meta = GraphMeta.from_mapping(own, source)
             nodes = tuple(GraphNode.from_mapping(node, source) for node in values["nodes"])
-            edges = values["edges"]
-            ends = np.array([edge[:2] for edge in edges], dtype=np.int32).reshape(-1, 2)
-            flow = np.array([edge[2] for edge in edges], dtype=np.float32)
-            if ends.size and not (ends.min() >= 0 and ends.max() < len(nodes)):
-                raise ValueError("an edge ends at a node that is not there")
-        except (KeyError, TypeError, ValueError, IndexError, RecipeError) as error:
+            ends, flow = _edge_columns(values["edges"], len(nodes))
+        except _NO_GRAPH as error:
             raise ArtifactError(f"{source} is no whole graph: {error}. Trace it again.") from None
-        return cls(meta, nodes, ends[:, 0].copy(), ends[:, 1].copy(), flow)
+        return cls(meta, nodes, ends[0], ends[1], flow)
 
     def save(self, path: Path | str) -> Path:
         """Write one file, compressed JSON; equal graphs have equal bytes.
@@ -178,3 +176,16 @@ class Graph:
         if not isinstance(values, dict):
             raise ArtifactError(f"'{path}' is no whole graph: it holds no table. Trace it again.")
         return cls.from_mapping(values, f"'{path}'")
+
+
+def _edge_columns(
+    edges: Any, n_nodes: int
+) -> tuple[Int32[np.ndarray, "2 edge"], Float32[np.ndarray, "edge"]]:
+    # One array, since lists of three are slow to walk; float64 holds every place exactly.
+    table = np.array(edges, dtype=np.float64) if edges else np.empty((0, 3))
+    if table.shape[1:] != (3,):
+        raise ValueError("an edge is not source, goal and flow")
+    ends = table[:, :2].T
+    if ends.size and not (ends.min() >= 0 and ends.max() < n_nodes):
+        raise ValueError("an edge ends at a node that is not there")
+    return np.ascontiguousarray(ends.astype(np.int32)), table[:, 2].astype(np.float32)

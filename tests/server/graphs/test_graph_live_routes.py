@@ -18,7 +18,8 @@ from lmscope.runs.run import Run
 from lmscope.server.app import create_app
 from lmscope.server.live.process import Worker
 from lmscope.server.live.protocol import line, read_line, refusal_of
-from lmscope.server.schemas.graph import ClaimTest, ClaimTests, GraphPage, ScorePanel
+from lmscope.server.schemas.graph import ClaimTest, ClaimTests, GraphPage
+from lmscope.server.schemas.graph_live import ScorePanel
 from lmscope.server.settings import ServeSettings
 
 WRITE = {"X-Lmscope": "1"}

@@ -149,6 +149,7 @@ def test_the_ends_of_a_node_are_its_links_strongest_first(ask, graph):
     assert node.n_incoming == len(into)
     assert flows == pytest.approx(sorted(abs(into).tolist(), reverse=True)[:50])
     token = NodePage.model_validate(ask("/node", node=places(ask)["token@1"]).json())
+    assert token.token is not None
     assert (token.token.text, token.n_incoming) == (graph.meta.texts[1], 0)
 
 

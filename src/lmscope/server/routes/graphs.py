@@ -18,11 +18,8 @@ from lmscope.server.schemas.graph import (
     NodeGroups,
     NodeLinks,
     NodePage,
-    ScorePanel,
-    ScoreRequest,
-    TraceAnswer,
-    TraceRequest,
 )
+from lmscope.server.schemas.graph_live import ScorePanel, ScoreRequest, TraceAnswer, TraceRequest
 from lmscope.server.views import (
     graph,
     graph_comparison,

@@ -8,7 +8,7 @@ from lmscope.server.context import Context
 from lmscope.server.failures import ReadOnly, WrongInput
 from lmscope.server.library.graph_columns import GraphColumns
 from lmscope.server.library.graphs import GraphEntry
-from lmscope.server.schemas.graph import (
+from lmscope.server.schemas.graph_live import (
     ScorePair,
     ScorePanel,
     ScoreRequest,

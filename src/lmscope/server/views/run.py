@@ -22,6 +22,7 @@ _VERBS: Final = {
     "explain": "explain",
     "geometry": "geometry",
     "convert": "convert",
+    "trace": "trace",
 }
 """The command of each job."""
 _MOST_ARTIFACTS: Final = 2000
