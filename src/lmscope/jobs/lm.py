@@ -57,6 +57,9 @@ class LmText(Config):
     """Contexts of one batch."""
     passes: Count = 1
     """Over the training documents."""
+    repeats: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Share of the training contexts in which a stretch of text stands twice, so that a small model learns to copy
+    (induction) from little text."""
 
 
 class LmRecipe(Recipe):
@@ -117,6 +120,7 @@ def train_lm(
             batch_contexts=recipe.text.batch_contexts,
             n_passes=recipe.text.passes,
             seed=recipe.seed,
+            repeats=recipe.text.repeats,
         )
         objective = NextToken(model, weight_decay=recipe.weight_decay)
         checkpoints = Checkpoints(run.checkpoints, keep=recipe.training.checkpoint.keep)
