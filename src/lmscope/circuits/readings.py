@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -37,12 +38,23 @@ class Reading:
         return self.value(values[self.site])
 
 
+@runtime_checkable
+class StandsFor(Protocol):
+    """A target that stands for another, e.g. the top prediction for a logit."""
+
+    def read_by(self, frozen: Frozen) -> Target:
+        """That other on a prompt."""
+        ...
+
+
 def reading_of(frozen: Frozen, target: Target) -> Reading:
     """How the model itself is asked for a target.
 
     Raises:
         DataError: The target is of a kind that can be traced only.
     """
+    if isinstance(target, StandsFor):
+        target = target.read_by(frozen)
     match target:
         case LogitTarget():
             return _logit(frozen, target)

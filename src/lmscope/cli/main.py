@@ -37,6 +37,7 @@ COMMANDS: Final = {
     "explain": "Say what the latents of an atlas mean, and how far to trust it.",
     "steer": "Let a model go on with a prompt while latents are activated, clamped or ablated.",
     "trace": "Trace a prediction of a prompt to the features, tokens and constants it is made of.",
+    "circuits": "Try circuits of many prompts, found in three ways, at matched sizes.",
     "tasks": "Make prompts with known answers, and measure how well a model does on them.",
     "serve": "Show runs, dictionaries and features in the browser.",
     "lm": "Train a plain language model of one's own, small enough to look through.",
