@@ -288,6 +288,18 @@ def test_what_cannot_be_traced_is_refused_and_leaves_no_run(
     assert sorted(own_traces.root.iterdir()) == before
 
 
+def test_what_a_trace_was_asked_beyond_its_parts_is_not_asked_again(client, own_traces):
+    recipe = own_traces.root / own_traces.layers / "recipe.toml"
+    text = recipe.read_text().replace("verify = true", "verify = false")
+    recipe.write_text(text.replace("sweep = []", "sweep = [0.5]"))
+    body = {"dictionaries": own_traces.layers, "prompt": "a stone"}
+    made = client.post("/api/graphs/trace", json=body).json()
+    record = client.get(f"/api/graphs/{made['run']}/{made['name']}").json()["record"]
+    assert record["sweep"] == []
+    assert {one["baseline"] for one in record["faithfulness"]} == {"zero"}
+    assert record["why_not"] is None
+
+
 def test_one_model_stays_in_memory_from_question_to_question(client, address, within, own_traces):
     body = {"layer": 1, "head": 0, "query": 3, "key": 1}
     client.post(f"{address}/scores", json=body)
@@ -297,6 +309,7 @@ def test_one_model_stays_in_memory_from_question_to_question(client, address, wi
     other = f"/api/graphs/{own_traces.stream}/{own_traces.names[0]}"
     assert client.post(f"{other}/scores", json=body).status_code == 200
     assert [one for one in within.said[before:] if one.get("state") == "loading"]
+    assert within.said[-2]["model"] == str(own_traces.small.model)
 
 
 def test_dictionaries_that_moved_with_the_folder_are_found_again(served, own_traces):

@@ -1565,6 +1565,13 @@ export interface components {
             recovered: number | null;
             /** Sweep */
             sweep: components["schemas"]["SweepLine"][];
+            /**
+             * Why Not
+             * @description Of a feature that does not fire, as target: what keeps it below its threshold.
+             */
+            why_not: {
+                [key: string]: unknown;
+            } | null;
         };
         /**
          * GraphToken

@@ -33,6 +33,7 @@ class Benches:
         max_bytes: Of dictionaries in memory; the one in use may be larger.
 
     Attributes:
+        beside: Name of a model that others hold in memory, told of where this holds none.
         make_room: Called with `MAX_BESIDE` before a model is loaded: others give up what is larger.
     """
 
@@ -43,6 +44,7 @@ class Benches:
         self._model: LanguageModel | None = None
         self._dictionaries: OrderedDict[str, tuple[str, Dictionary]] = OrderedDict()
         self._exclusions: dict[str, Exclusion] = {}
+        self.beside: str | None = None
         self.make_room: Callable[[int], None] = lambda _most: None
 
     def find(self, wanted: Wanted) -> Subject:
@@ -118,7 +120,7 @@ class Benches:
     def report(self, stage: str, message: str | None = None) -> None:
         """Tell where the process stands."""
         ids = tuple(id_ for id_, _ in self._dictionaries.values())
-        name = None if self._model is None else self._model.name
+        name = self.beside if self._model is None else self._model.name
         self._tell(Report(stage, message, name, ids))  # pyright: ignore[reportArgumentType]
 
     def on_event(self, event: str, fields: Mapping[str, Any]) -> None:

@@ -20,6 +20,8 @@ from lmscope.server.live.benches import Benches
 
 MAX_FROZEN: Final = 2
 """Runs of a prompt in memory; the one that was not asked for longest goes first."""
+_SHARED: Final = ("model", "dictionaries", "replacement", "trace")
+"""What a prompt that is traced like another takes from it."""
 _CLOSE: Final = 1e-3
 """A target may differ by such a share of its size between two machines."""
 
@@ -71,7 +73,7 @@ class Circuits:
 
     def forget(self) -> None:
         """Give up what is in memory."""
-        self._key = self._tracing = None
+        self._key = self._tracing = self._benches.beside = None
         self._frozen.clear()
 
     def open(self, payload: Mapping[str, Any]) -> Opened:
@@ -113,7 +115,7 @@ class Circuits:
             self._benches.give_way()
             parts = find_parts(recipe.dictionaries, recipe.model)
             self._tracing = Tracing.open(recipe, parts, self._benches)
-            self._key = key
+            self._key, self._benches.beside = key, self._tracing.model.name
         return self._tracing
 
     def trace(self, payload: Mapping[str, Any]) -> dict[str, Any]:
@@ -247,8 +249,8 @@ def _asked(payload: Mapping[str, Any]) -> TraceRecipe:
             {"dictionaries": {"sources": list(sources)}}, "the request"
         )
     else:
-        before = recipe_of(Path(payload["like"]), ())
-        recipe = before.model_copy(update={"labels": (), "sweep": ()})
+        before = recipe_of(Path(payload["like"]), ()).to_mapping()
+        recipe = TraceRecipe.from_mapping({key: before[key] for key in _SHARED}, "the request")
     if payload["only"]:
         only = {"only": tuple(payload["only"])}
         changes["dictionaries"] = recipe.dictionaries.model_copy(update=only)

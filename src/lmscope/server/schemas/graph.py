@@ -137,6 +137,8 @@ class GraphRecord(Answer):
     """Kept."""
     n_reached: int
     """That add something, kept or not."""
+    why_not: dict[str, Any] | None
+    """Of a feature that does not fire, as target: what keeps it below its threshold."""
     sweep: list[SweepLine]
     faithfulness: list[FaithfulnessLine]
 

@@ -195,6 +195,7 @@ def graph_record(record: TraceRecord) -> GraphRecord:
         recovered=record.recovered,
         n_features=record.n_features,
         n_reached=record.n_reached,
+        why_not=None if record.why_not is None else record.why_not.to_mapping(),
         sweep=[
             SweepLine(
                 threshold=one.threshold,
@@ -210,7 +211,7 @@ def graph_record(record: TraceRecord) -> GraphRecord:
             FaithfulnessLine(
                 where=one.where,
                 errors=one.errors,
-                baseline=str(getattr(one, "baseline", "zero")),
+                baseline=one.ablation,
                 full=one.full,
                 empty=one.empty,
                 kept=one.kept,
