@@ -249,7 +249,7 @@ def test_texts_are_texts_and_axe_finds_nothing(
     for path in ("/graphs", at, other, layered):
         visit(page, path)
         assert page.locator(MADE_BY_TEXT).count() == 0
-    assert HOSTILE in page.locator(".node-list").inner_text()
+    expect(page.locator(".node-list")).to_contain_text(HOSTILE)
     page.keyboard.press("j")
     page.locator(".node-figures").wait_for()
     assert page.locator(MADE_BY_TEXT).count() == 0

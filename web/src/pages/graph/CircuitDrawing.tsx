@@ -161,7 +161,7 @@ function Drawing({ shown, boxes, flows, arrangement, tested, onEdit, onFocus }: 
               transform={`translate(${x} ${y})`}
               tabIndex={0}
               role="button"
-              aria-label={`${box.title}, adds ${number(box.attribution)}`}
+              aria-label={`${clipped(box.title, LETTERS)} ${subtitle(shown, box, tested)}`}
               onKeyDown={(event) => onKey(event, box)}
               onPointerEnter={() => setOver(box.key)}
               onPointerLeave={() => setOver(null)}
@@ -190,12 +190,11 @@ function Drawing({ shown, boxes, flows, arrangement, tested, onEdit, onFocus }: 
                 rx={box.isGroup ? 14 : 5}
               />
               <text className="box-title" y={-4}>
-                {clipped(box.title, LETTERS)}
+                {`${clipped(box.title, LETTERS)} `}
               </text>
               <text className="box-value" y={12}>
                 {subtitle(shown, box, tested)}
               </text>
-              <title>{box.title}</title>
             </g>
           );
         })}

@@ -50,7 +50,7 @@ const CLICK = 4;
 /** Links that are drawn anew within a frame. */
 const MANY = 400;
 const REST_MS = 110;
-const GUTTER = { left: 92, right: 12, top: 12, bottom: 58 };
+const GUTTER = { left: 92, right: 12, top: 26, bottom: 58 };
 
 interface Drag {
   x: number;

@@ -51,10 +51,7 @@ export function GraphHead({ at, page, history, edit }: Props) {
               · {share(record.recovered)} recovered
             </span>
           )}{" "}
-          · {meta.model} ·{" "}
-          <Link href={`/runs/${encodeURIComponent(at.run)}`} className="dictionary-name">
-            run
-          </Link>
+          · {meta.model} · <Link href={`/runs/${encodeURIComponent(at.run)}`}>run</Link>
         </p>
       </div>
       <div className="head-tools">

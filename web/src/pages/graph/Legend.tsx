@@ -20,7 +20,9 @@ export function Legend() {
       <span>
         <i className="swatch lowers" /> lowers it
       </span>
-      <span>size and width: logarithm of what is added, three powers of ten</span>
+      <span>
+        size and width: logarithm of what is added; few lines are thick, so that they show
+      </span>
       <span className="legend-keys">
         Click a node for its links · Shift-click or Shift-drag selects · drag moves, Ctrl and wheel
         zooms · ? for keys

@@ -159,7 +159,7 @@ export function drawLinks(
   const buckets = new Uint8Array(n);
   for (let i = 0; i < n; i++) {
     const flow = links.flow[i] ?? 0;
-    buckets[i] = 2 * linkBucket(flow, most) + (flow > 0 ? 1 : 0);
+    buckets[i] = 2 * linkBucket(flow, most, i) + (flow > 0 ? 1 : 0);
   }
   const right = frame.left + frame.width;
   const bottom = frame.top + frame.height;

@@ -38,7 +38,8 @@ test("strength tells three powers of ten apart", () => {
     0,
     0,
   ]);
-  expect(linkBucket(-10, 10)).toBe(LINK_BUCKETS - 1);
+  expect(linkBucket(-10, 10, 0)).toBe(LINK_BUCKETS - 1);
+  expect(linkBucket(-10, 10, 5000)).toBe(0); // however large: thousands are before it
   expect(radiusOf(10, 10, 1, 100)).toBeGreaterThan(radiusOf(1, 10, 1, 100));
   expect(radiusOf(10, 10, 1, 3)).toBe(3);
 });

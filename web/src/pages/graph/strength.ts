@@ -28,9 +28,17 @@ export function radiusOf(attribution: number, most: number, zoom: number, room: 
 
 export const LINK_BUCKETS = 5;
 
-/** The bucket of a link by its size, from 0 (faint) on; weak ones are drawn first and in one stroke. */
-export function linkBucket(flow: number, most: number): number {
-  return Math.min(LINK_BUCKETS - 1, Math.floor(strength(flow, most) * LINK_BUCKETS));
+/** How many links may be at least so strong, from the faintest bucket on: ink is for the strongest. */
+const AT_MOST = [Infinity, 1500, 400, 100, 20];
+
+/**
+ * The bucket of a link by its size, from 0 (faint) on. `rank` is its place among those drawn, strongest first:
+ * a thousand thick lines would say nothing.
+ */
+export function linkBucket(flow: number, most: number, rank: number): number {
+  let bucket = Math.min(LINK_BUCKETS - 1, Math.floor(strength(flow, most) * LINK_BUCKETS));
+  while (rank >= (AT_MOST[bucket] ?? Infinity)) bucket -= 1;
+  return bucket;
 }
 export const linkWidth = (bucket: number) => [0.5, 0.7, 1.1, 1.9, 3.2][bucket] ?? 1;
 export const linkAlpha = (bucket: number) => [0.1, 0.17, 0.3, 0.5, 0.8][bucket] ?? 0.3;
