@@ -7,6 +7,7 @@ error. That says nothing about circuits and is all that timing needs.
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import torch
 from safetensors.torch import save_file
@@ -81,7 +82,7 @@ def prompt_of(model: LanguageModel, length: int) -> list[int]:
     """BOS and random tokens."""
     draw = torch.Generator().manual_seed(length)
     ids = torch.randint(8, 100, (length - 1,), generator=draw).tolist()
-    return [int(model.tokenizer.bos_token_id), *ids]  # pyright: ignore[reportAttributeAccessIssue]
+    return [cast("int", model.tokenizer.bos_token_id), *ids]
 
 
 def write_case(folder: Path, sizes: Sizes) -> None:

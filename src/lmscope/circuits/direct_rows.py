@@ -63,7 +63,7 @@ def direct_rows(
 
 
 def rows_of(
-    frozen: Frozen, met: Descent, sites: Mapping[Site, Tensor], biases: Float[Tensor, "target"]
+    frozen: Frozen, met: Descent, sites: dict[Site, Tensor], biases: Float[Tensor, "target"]
 ) -> DirectRows:
     """What a descent met that has reached the embeddings; nothing above where a target joined it."""
     n = len(biases)
@@ -77,7 +77,7 @@ def rows_of(
     )
 
 
-def _filled(parts: Mapping[Site, Tensor], n: int) -> dict[Site, Tensor]:
+def _filled(parts: dict[Site, Tensor], n: int) -> dict[Site, Tensor]:
     """In forward order, with zeros for targets that joined further down."""
     return {
         site: torch.cat([part, part.new_zeros(n - len(part), part.shape[1])])
