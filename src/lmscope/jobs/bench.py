@@ -20,6 +20,7 @@ from lmscope.dictionaries.storage import read_config
 from lmscope.jobs.choices import load_model, open_text
 from lmscope.jobs.evaluate import EvaluateRecipe, evaluation_task
 from lmscope.jobs.evaluation_task import EvaluationTask
+from lmscope.jobs.known_norms import norms_by
 from lmscope.models.exclusion import Exclusion
 from lmscope.models.language_model import LanguageModel
 
@@ -140,6 +141,8 @@ def measured_exclusion(
 ) -> Exclusion:
     """The one mask with median norms of the training side, from fewer tokens than a training takes.
 
+    What was measured once on this machine, of the same weights and text, is not measured again.
+
     Args:
         task: Whose training text is read.
         model: Reads it.
@@ -155,13 +158,23 @@ def measured_exclusion(
     listener.on_event("phase", {"phase": "calibrate"})
     text = open_text(task.text, model, seed=task.seed, held_out_tokens=0)
     options = task.stream.model_copy(update={"calibration_tokens": n_tokens, "store": "none"})
-    stream = ActivationStream(
-        model, text.train, sorted(set(sites)), options=options, seed=task.seed
-    )
-    try:
-        return Exclusion({site: one.median_norm for site, one in stream.calibration.items()})
-    finally:
-        stream.close()
+    chosen = sorted(set(sites))
+
+    def measure() -> dict[Site, float]:
+        stream = ActivationStream(model, text.train, chosen, options=options, seed=task.seed)
+        try:
+            return {site: one.median_norm for site, one in stream.calibration.items()}
+        finally:
+            stream.close()
+
+    facts = {
+        "weights": model.weights_hash,
+        "computed_in": [str(model.dtype), model.device.type],
+        "text": text.train.fingerprint,
+        "stream": options.to_mapping(),
+        "seed": task.seed,
+    }
+    return Exclusion(norms_by(facts, chosen, measure))
 
 
 def _chosen(found: Mapping[str, Path], name: str | None, path: Path | str) -> str:
