@@ -90,3 +90,14 @@ def test_small_flows_can_be_left_out(frozen):
     some, every = flow_edges(found, least=0.05), flow_edges(found)
     assert (some.flow.abs() > 0.05).all()
     assert len(some.flow) == int((every.flow.abs() > 0.05).sum()) < len(every.flow)
+
+
+def test_edges_come_by_the_sites_of_their_ends_then_by_goal_and_source(frozen):
+    found = attribute(frozen, TARGETS[0], TraceOptions(threshold=0.0, relative=False))
+    edges = flow_edges(found)
+    place = {site: i for i, site in enumerate(found.sites)}
+    site = [place[one] for one in edges.sites]
+    ends = zip(edges.goal.tolist(), edges.source.tolist(), strict=True)
+    keys = [(-1 if goal < 0 else site[goal], site[source], goal, source) for goal, source in ends]
+    assert len(keys) == len(set(keys)) > 100
+    assert keys == sorted(keys)

@@ -7,6 +7,7 @@ times what one unit of the upper feature adds to the target; the flow into a fea
 attribution (conservation), so a circuit's edges hold all of the target that its nodes do.
 """
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -22,6 +23,9 @@ from lmscope.circuits.frozen_norm import Biases, BiasKey
 from lmscope.circuits.joint_descent import Readers, joint_rows
 from lmscope.core.site import Site
 
+_TARGET: Final = -1
+_Part = tuple[Tensor, Tensor, Tensor]
+"""Sources, goals and flows of some edges."""
 CHUNK_BYTES: Final = 1 << 26
 """Read vectors that are carried at once take about so much memory."""
 
@@ -112,14 +116,17 @@ class _Rows:
 
     def __init__(self, frozen: Frozen, features: Sequence[Readers], least: float) -> None:
         self._features, self._least = features, least
-        self._numbers = {one.site: one.number for one in features}
+        self._number = {one.site: (i, one.number.int()) for i, one in enumerate(features)}
+        counts = torch.tensor([len(one) for one in features], dtype=torch.long)
+        above = torch.arange(len(features)).repeat_interleave(counts)
+        self._site_of = torch.cat([above, above.new_tensor([_TARGET])]).to(frozen.embed.device)
         self._n = sum(len(one) for one in features)
         self._new = lambda: frozen.embed.new_zeros(self._n + 1, frozen.n_positions)
         self.tokens, self.positions = self._new(), self._new()
         self.errors: dict[Site, Tensor] = {}
         self.leaves: dict[Site, Tensor] = {}
         self.biases = frozen.embed.new_zeros(self._n + 1)
-        self._parts: list[tuple[Tensor, Tensor, Tensor]] = []
+        self._parts: dict[tuple[int, int], list[_Part]] = defaultdict(list)
 
     def add(
         self, goals: Int[Tensor, "target"], gradient: Float[Tensor, "target"], rows: DirectRows
@@ -134,30 +141,42 @@ class _Rows:
                 if site not in mine:
                     mine[site] = self._new()
                 mine[site][goals, :length] = values * unit
+        above, sizes = self._site_of[goals].unique_consecutive(return_counts=True)
+        blocks = [goals.int().split(sizes.tolist()), unit.split(sizes.tolist())]
         for site, direct in rows.sites.items():
-            flow = direct * unit
-            upper, lower = (flow.abs() > self._least).nonzero(as_tuple=True)
-            self._parts.append((self._numbers[site][lower], goals[upper], flow[upper, lower]))
+            below, numbers = self._number[site]
+            parts = zip(above.tolist(), direct.split(sizes.tolist()), *blocks, strict=True)
+            for upper_site, values, upper_goals, units in parts:
+                if _TARGET < upper_site <= below:
+                    continue  # it stands no higher
+                flow = values * units
+                upper, lower = (flow.abs() > self._least).nonzero(as_tuple=True)
+                if len(upper):
+                    part = numbers[lower], upper_goals[upper], flow[upper, lower]
+                    self._parts[upper_site, below].append(part)
 
     def edges(self) -> FlowEdges:
-        """All of them: into the target first, then by sites of the upper and of the lower end."""
-        none = torch.zeros(0, dtype=torch.long, device=self.biases.device)
-        parts = [*self._parts, (none, none, self.biases[:0])]
-        source, goal, flow = (torch.cat(column) for column in zip(*parts, strict=True))
-        features = self._features
-        site = torch.cat(
-            [torch.full_like(one.number, i) for i, one in enumerate(features)] or [none]
-        )
-        above = torch.cat([site, site.new_tensor([-1])])[goal] + 1
-        key = (above * len(features) + site[source]) * (self._n + 1) + goal
-        order = (key * (self._n + 1) + source).argsort()
-        goal = torch.where(goal == self._n, -1, goal)
+        """All of them: into the target first, then by sites of the upper and of the lower end.
+
+        Within two sites they come as they were added: by upper ends, whose numbers follow their positions.
+        """
+        n = sum(len(flow) for parts in self._parts.values() for _, _, flow in parts)
+        source, goal = (torch.empty(n, dtype=torch.int32) for _ in range(2))
+        flow, at = torch.empty(n, dtype=self.biases.dtype), 0
+        for key in sorted(self._parts):
+            for part in self._parts.pop(key):
+                end = at + len(part[2])
+                source[at:end], goal[at:end], flow[at:end] = part
+                at = end
+        goal[goal == self._n] = -1
+        features, device = self._features, self.biases.device
+        none = torch.zeros(0, dtype=torch.long, device=device)
         return FlowEdges(
             tuple(one.site for one in features for _ in range(len(one))),
             torch.cat([one.nodes for one in features] or [none]),
-            source[order],
-            goal[order],
-            flow[order],
+            source.to(device),
+            goal.to(device),
+            flow.to(device),
             self.tokens,
             self.positions,
             self.errors,
