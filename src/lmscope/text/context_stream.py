@@ -14,7 +14,7 @@ from lmscope.text.contexts import Contexts
 from lmscope.text.order import context_order
 
 SHORTEST: Final = 8
-"""Tokens of a stretch that is repeated; the longest is a third of its context."""
+"""Tokens of a stretch that is repeated; the longest is half of its context."""
 
 
 class ContextBatch(NamedTuple):
@@ -110,7 +110,7 @@ def with_repeats(
 ) -> Int[np.ndarray, "batch pos"]:
     """Contexts of which some hold a stretch of themselves twice, so that a model learns to go on as before.
 
-    Heads that do this form late on text alone (olsson2022induction). The stretch has 8 tokens to a third of the
+    Heads that do this form late on text alone (olsson2022induction). The stretch has 8 tokens to half of the
     context, begins behind the first token, and takes the place of what stood further on.
 
     Args:
@@ -123,7 +123,7 @@ def with_repeats(
     for row, (chosen, n) in enumerate(
         zip(rng.random(len(tokens)) < share, mask.sum(1), strict=True)
     ):
-        longest = (int(n) - 1) // 3
+        longest = (int(n) - 1) // 2
         if not chosen or longest < SHORTEST:
             continue
         length = int(rng.integers(SHORTEST, longest + 1))
