@@ -21,6 +21,7 @@ JOBS = {
     for kind in (TrainRecipe, EvaluateRecipe, DemoRecipe, LmRecipe)
 }
 N_DICTIONARIES = {
+    "circuits-smollm2": 2 * 30,
     "demo": 1,
     "demo-gpu": 1,
     "scope-gpt2-small": 2 * 12,

@@ -1,5 +1,7 @@
 """Labels of atlases beside the features of circuits."""
 
+import shutil
+
 import pytest
 
 from lmscope.core.errors import ArtifactError
@@ -58,3 +60,12 @@ def test_an_atlas_of_another_dictionary_is_refused(trained, built, tmp_path):
 
 def test_a_trace_without_atlases_has_no_labels(trained, tmp_path):
     assert read_labels(trace(recipe(trained.path), root=tmp_path)) == {}
+
+
+def test_a_run_that_holds_atlases_too_says_what_its_features_mean(trained, built, tmp_path):
+    both = shutil.copytree(trained.path, built.path.parent / "both")  # labels lie beside it
+    for name in ("atlas", "corpus"):
+        shutil.copytree(built.artifacts / name, both / "artifacts" / name)
+    run = trace(recipe(both), root=tmp_path)
+    asked_for = trace(recipe(trained.path, str(built.path)), root=tmp_path)
+    assert read_labels(run) == read_labels(asked_for) != {}

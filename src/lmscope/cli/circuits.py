@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 _EXAMPLES: Final = """Example:
 
-    lmscope tasks write induction --n 50 --model garden > induction.jsonl
-    lmscope circuits induction.jsonl
+    lmscope tasks write induction --n 50 > induction.jsonl
+    lmscope circuits induction.jsonl --dictionaries RUN
     lmscope circuits ioi.jsonl --dictionaries RUN --ablation counterfactual
-    lmscope circuits induction.jsonl --at-most 20 --json
+    lmscope circuits induction.jsonl --dictionaries RUN --at-most 20 --json
     lmscope circuits --resume RUN
 
 Circuits are found by hierarchical attribution, by standard attribution (largest

@@ -99,7 +99,8 @@ class TraceRecipe(Recipe):
     together: TogetherOptions = TogetherOptions()
     """Whether the circuit that all prompts share is looked for."""
     labels: tuple[str, ...] = ()
-    """Atlases (runs, folders or packed files) that say what features mean."""
+    """Atlases (runs, folders or packed files) that say what features mean; absent: those of the runs that trained the
+    dictionaries, where they hold some."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,8 +140,10 @@ def trace(
     """
     prompts = _prompts(recipe)
     parts = find_parts(recipe.dictionaries, recipe.model)
+    check_together(recipe.together, len(prompts), parts.labelled_by(recipe.labels))
     with running(recipe, root, listeners, resume) as (run, stop):
-        CircuitAtlases(recipe.labels, parts.dictionaries).close()  # what cannot be read is told now
+        # What cannot be read is told now.
+        CircuitAtlases(parts.labelled_by(recipe.labels), parts.dictionaries).close()
         if opened is None:
             tracing = Tracing.open(recipe, parts, run)
         else:
@@ -169,16 +172,15 @@ def _prompts(recipe: TraceRecipe) -> tuple[Prompt, ...]:
     """The prompts, and what is asked of them checked as far as no model is needed."""
     prompts = read_prompts(recipe.prompts)
     check_ablation(recipe.ablation, prompts, verify=recipe.verify)
-    check_together(recipe.together, len(prompts), recipe.labels)
     return prompts
 
 
 def _finish(tracing: "Tracing", run: Run, records: Sequence[TraceRecord]) -> None:
     """What is made of all prompts: labels, the shared circuit, and the table."""
     recipe, labels = tracing.recipe, Labels()
-    if recipe.labels:
+    if sources := tracing.parts.labelled_by(recipe.labels):
         named = (features_of(load_graph(run, one.name)) for one in records)
-        with CircuitAtlases(recipe.labels, tracing.parts.dictionaries) as atlases:
+        with CircuitAtlases(sources, tracing.parts.dictionaries) as atlases:
             labels = atlases.labels([feature for one in named for feature in one.values()])
         write_labels(run, labels)
     if recipe.together.wanted:
@@ -198,6 +200,7 @@ def plan_trace(recipe: TraceRecipe) -> Plan:
     """What `trace` would do; reads configurations of dictionaries, and the prompts."""
     prompts = _prompts(recipe)
     parts = find_parts(recipe.dictionaries, recipe.model)
+    check_together(recipe.together, len(prompts), parts.labelled_by(recipe.labels))
     values: dict[str, PlanValue] = {
         "model": parts.model.name,
         "n_prompts": len(prompts),

@@ -9,6 +9,7 @@ from typing import Annotated, Final
 from pydantic import Field
 
 from lmscope.activations.config import StreamConfig
+from lmscope.atlas.finding import atlas_names
 from lmscope.core.config import Config
 from lmscope.core.errors import ArtifactError, RecipeError, did_you_mean
 from lmscope.core.site import Site
@@ -81,11 +82,13 @@ class CircuitParts:
         model: The model.
         dictionaries: In forward order of the sites that they write.
         task: The text that they were trained on; None without dictionaries.
+        atlases: Runs among their sources that hold atlases of them too.
     """
 
     model: ModelChoice
     dictionaries: tuple[FoundDictionary, ...]
     task: EvaluationTask | None
+    atlases: tuple[str, ...] = ()
 
     def sites(self) -> dict[str, Site]:
         """The sites that are written, by dictionary name and by their own text."""
@@ -94,6 +97,10 @@ class CircuitParts:
             for one in self.dictionaries
             for key in (one.name, str(one.config.write_site))
         }
+
+    def labelled_by(self, given: Sequence[str]) -> tuple[str, ...]:
+        """The atlases that say what features mean: those given, else those beside the dictionaries."""
+        return tuple(given) or self.atlases
 
     def names(self) -> dict[Site, tuple[str, str]]:
         """Name and content digest by the site that is written; the digest is empty where unknown."""
@@ -131,7 +138,9 @@ def find_parts(choice: CircuitDictionaries, model: OtherModel) -> CircuitParts:
     chosen = _chosen(found, choice.only)
     _check_models(tasks, choice.sources)
     ordered = sorted(chosen, key=lambda one: one.config.write_site)
-    return CircuitParts(tasks[0].model, tuple(ordered), tasks[0])
+    own = {one.name for one in ordered}
+    atlases = tuple(run for run in choice.sources if own.intersection(atlas_names(run)))
+    return CircuitParts(tasks[0].model, tuple(ordered), tasks[0], atlases)
 
 
 def check_weights(
