@@ -9,7 +9,7 @@ from cyclopts import App, Parameter
 from lmscope.cli import console
 from lmscope.cli.circuit_options import Circuit
 from lmscope.cli.options import JobOptions, Switch, given
-from lmscope.display.tables import Table
+from lmscope.display.tables import Alignment, Table
 
 if TYPE_CHECKING:
     from lmscope.evaluation.statistics import Estimate
@@ -124,8 +124,8 @@ def _table(one: "Setting") -> Table:
             for i, size in enumerate(report.sizes)
         ]
         rows += rest
-    alignment = ("left", *("right" for _ in report.methods))
-    return Table(columns, tuple(rows), alignment=alignment, caption=caption)
+    alignment: list[Alignment] = ["left", *(["right"] * len(report.methods))]
+    return Table(columns, tuple(rows), alignment=tuple(alignment), caption=caption)
 
 
 def _cell(estimate: "Estimate | None") -> str:
