@@ -124,8 +124,8 @@ def _table(one: "Setting") -> Table:
             for i, size in enumerate(report.sizes)
         ]
         rows += rest
-    alignment: list[Alignment] = ["left", *(["right"] * len(report.methods))]
-    return Table(columns, tuple(rows), alignment=tuple(alignment), caption=caption)
+    right: tuple[Alignment, ...] = ("right",) * len(report.methods)
+    return Table(columns, tuple(rows), alignment=("left", *right), caption=caption)
 
 
 def _cell(estimate: "Estimate | None") -> str:
