@@ -74,9 +74,7 @@ def test_short_contexts_have_no_repeats():
     tokens = np.arange(60).reshape(2, 30)
     mask = np.arange(30)[None] < np.array([[16], [17]])
     found = with_repeats(tokens, mask, 1.0, np.random.default_rng(0))
-    assert np.array_equal(
-        found[0], tokens[0]
-    )  # 15 tokens behind the first: no room for twice 8
+    assert np.array_equal(found[0], tokens[0])  # 15 tokens behind the first: no room for twice 8
     assert not np.array_equal(found[1], tokens[1])
     assert np.array_equal(found[1, 17:], tokens[1, 17:])
 
