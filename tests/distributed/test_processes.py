@@ -22,6 +22,10 @@ def train(folder, n=1, latent=1, site=1, *, steps=STEPS, kill_at=None):
     words += [] if kill_at is None else ["kill", str(kill_at)]
     several = ["-m", "torch.distributed.run", "--nproc-per-node", str(n), "--master-port", "0"]
     several += ["--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0"]
+    if (
+        kill_at is not None
+    ):  # torchrun ends the others too when it looks, so that they could not say why
+        several += ["--monitor-interval", "3"]
     start = [sys.executable, *(several if n > 1 else []), *words]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     return subprocess.run(start, env=environment, capture_output=True, text=True, check=False)
