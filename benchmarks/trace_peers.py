@@ -4,7 +4,7 @@
     python benchmarks/trace_peers.py --peer PYTHON --lengths 16 64 128 --nodes 500
 
 PYTHON has circuit-tracer installed (`circuit_tracer_side.py` says what it needs). Each library runs in a process of
-its own, so that memory is its own; `peak_mib` is that of the process, `loaded_mib` before the first prompt. Without
+its own, so that memory is its own; `peak_mib` is that of the process while it traces, `loaded_mib` what it held before. Without
 --nodes all features are traced and every edge is compared: both freeze patterns and norms, exclude the first
 position and trace a logit less the mean logit. What the first position's feed-forward outputs add is an error here
 and nothing in circuit-tracer, so these columns are left out. With --nodes each traces so many features, chosen by its own rule,
@@ -30,7 +30,7 @@ from lmscope.circuits.edges import FlowEdges, flow_edges
 from lmscope.circuits.frozen import freeze
 from lmscope.circuits.replacement import Replacement
 from lmscope.circuits.targets import LogitTarget
-from measure import machine, parser, peak_memory_mib, report, spread
+from measure import forget_peak_memory, machine, parser, peak_memory_mib, report, spread
 
 _TOKEN = 20
 
@@ -100,6 +100,7 @@ def _side(order: dict[str, Any], sizes: Sizes = SMALL) -> None:
         options = TraceOptions(threshold=least, relative=False)
         del found
     gc.collect()
+    forget_peak_memory()
     before, times, last = peak_memory_mib(), [], None
     now = time.process_time if order["clock"] == "cpu" else time.perf_counter
     for _ in range(order["rounds"]):
