@@ -136,3 +136,10 @@ def test_the_command_prints_a_table_for_each_setting(trained, tmp_path, capsys):
     assert main([*words, "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
     assert [one["report"]["n_prompts"] for one in report["settings"]] == [2, 2, 2]
+
+
+def test_what_lies_outside_is_tried_only_when_asked_for():
+    values = {"comparison": {"fractions": [0.5, 1.0]}}
+    assert not job.CompareCircuitsRecipe.from_mapping(values).comparison.completeness
+    values["comparison"]["completeness"] = True
+    assert job.CompareCircuitsRecipe.from_mapping(values).comparison.completeness

@@ -49,6 +49,13 @@ _SETTINGS: Final = (
 )
 
 
+class CircuitsComparison(ComparisonOptions):
+    """How circuits are compared; what lies outside them is tried only when asked for, as it takes as long again."""
+
+    completeness: bool = False
+    """Whether all but the circuit is tried too."""
+
+
 class CompareCircuitsRecipe(Recipe):
     """What `lmscope circuits` does."""
 
@@ -62,7 +69,7 @@ class CompareCircuitsRecipe(Recipe):
     """Only so many prompts, from the first."""
     replacement: ReplacementOptions = ReplacementOptions()
     """How the model becomes linear."""
-    comparison: ComparisonOptions = ComparisonOptions(completeness=False)
+    comparison: CircuitsComparison = CircuitsComparison()
     """Sizes and ablation; its `tried` is left to `settings`."""
     settings: Annotated[tuple[FaithfulnessOptions, ...], Field(min_length=1)] = _SETTINGS
     """In what circuits are tried, one comparison each."""
