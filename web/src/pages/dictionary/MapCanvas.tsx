@@ -2,20 +2,12 @@ import { useEffect, useMemo, useRef, useState } from "react";
 import { useLocation, useSearch } from "wouter";
 import { share } from "../../ui/format";
 import { Label } from "../../ui/Label";
+import { moved, showing, towards, type View, WHOLE, zoomed } from "../../ui/squareView";
 import { useWidth } from "../../ui/useWidth";
+import { ZoomButtons } from "../../ui/ZoomButtons";
 import { featureAddress } from "../feature/logic";
 import { bucketsOf, type ColourBy, draw, MARGIN, placeOf } from "./drawMap";
-import {
-  type FeatureMap,
-  moved,
-  nearest,
-  pointsOf,
-  showing,
-  towards,
-  type View,
-  WHOLE,
-  zoomed,
-} from "./mapView";
+import { type FeatureMap, nearest, pointsOf } from "./mapView";
 
 interface Props {
   id: string;
@@ -128,17 +120,7 @@ export function MapCanvas({ id, map, found, by, colours }: Props) {
         onPointerLeave={() => setOver(null)}
         onKeyDown={onKey}
       />
-      <div className="map-buttons">
-        <button type="button" aria-label="Zoom in" onClick={() => setView(zoomed(view, 1.5))}>
-          +
-        </button>
-        <button type="button" aria-label="Zoom out" onClick={() => setView(zoomed(view, 1 / 1.5))}>
-          −
-        </button>
-        <button type="button" disabled={view.zoom === 1} onClick={() => setView(WHOLE)}>
-          All
-        </button>
-      </div>
+      <ZoomButtons view={view} onView={setView} />
       <div
         className="map-tip"
         aria-live="polite"

@@ -1,6 +1,7 @@
 /** Draws the points of a map, colour by colour. */
 import { sequential } from "../../ui/colour";
-import type { FeatureMap, Points, View } from "./mapView";
+import type { View } from "../../ui/squareView";
+import type { FeatureMap, Points } from "./mapView";
 
 export type ColourBy = "density" | "label";
 

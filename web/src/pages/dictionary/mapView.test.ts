@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { bucketsOf } from "./drawMap";
-import { matches, moved, nearest, pointsOf, showing, towards, WHOLE, zoomed } from "./mapView";
+import { moved, showing, towards, WHOLE, zoomed } from "../../ui/squareView";
+import { matches, nearest, pointsOf } from "./mapView";
 
 function map(points: [number, number][]) {
   return {

@@ -13,15 +13,6 @@ export interface Points {
   starts: Uint32Array;
 }
 
-/** What part of the map is seen: its left upper corner, and how many times it is enlarged. */
-export interface View {
-  left: number;
-  top: number;
-  zoom: number;
-}
-
-export const WHOLE: View = { left: 0, top: 0, zoom: 1 };
-const LARGEST_ZOOM = 64;
 const PER_CELL = 4;
 
 function unit(values: readonly number[]): Float32Array {
@@ -79,51 +70,6 @@ export function nearest(points: Points, x: number, y: number, radius: number): n
       }
     }
   return best;
-}
-
-/** The next point in the direction of an arrow key: near, and not far to the side. */
-export function towards(points: Points, from: number, key: string): number | null {
-  const [dx, dy] =
-    { ArrowRight: [1, 0], ArrowLeft: [-1, 0], ArrowDown: [0, 1], ArrowUp: [0, -1] }[key] ?? [];
-  if (dx === undefined || dy === undefined) return null;
-  let best: number | null = null;
-  let least = Infinity;
-  for (let i = 0; i < points.x.length; i++) {
-    const x = (points.x[i] ?? 0) - (points.x[from] ?? 0);
-    const y = (points.y[i] ?? 0) - (points.y[from] ?? 0);
-    const along = x * dx + y * dy;
-    const aside = Math.abs(x * dy) + Math.abs(y * dx);
-    if (along <= 0 || aside > along) continue;
-    const distance = along + 2 * aside;
-    if (distance >= least) continue;
-    least = distance;
-    best = i;
-  }
-  return best;
-}
-
-const inside = (corner: number, zoom: number) => Math.min(1 - 1 / zoom, Math.max(0, corner));
-
-/** Enlarged by a factor around a place of the frame (0 to 1). */
-export function zoomed({ left, top, zoom }: View, factor: number, x = 0.5, y = 0.5): View {
-  const next = Math.min(LARGEST_ZOOM, Math.max(1, zoom * factor));
-  return {
-    left: inside(left + x / zoom - x / next, next),
-    top: inside(top + y / zoom - y / next, next),
-    zoom: next,
-  };
-}
-
-/** Moved by a share of the frame. */
-export function moved({ left, top, zoom }: View, dx: number, dy: number): View {
-  return { left: inside(left - dx / zoom, zoom), top: inside(top - dy / zoom, zoom), zoom };
-}
-
-/** Moved just so far that a point is seen. */
-export function showing(view: View, x: number, y: number): View {
-  const shift = (corner: number, at: number) =>
-    at < corner || at > corner + 1 / view.zoom ? inside(at - 0.5 / view.zoom, view.zoom) : corner;
-  return { left: shift(view.left, x), top: shift(view.top, y), zoom: view.zoom };
 }
 
 /** Numbers that begin with the words, or labels that hold all of them. */

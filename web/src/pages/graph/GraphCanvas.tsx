@@ -1,7 +1,9 @@
 import { type RefObject, useEffect, useMemo, useRef, useState } from "react";
 import { number } from "../../ui/format";
+import { moved, showing, towards, type View, WHOLE, zoomed } from "../../ui/squareView";
 import { useTheme } from "../../ui/useTheme";
 import { useWidth } from "../../ui/useWidth";
+import { ZoomButtons } from "../../ui/ZoomButtons";
 import { KINDS, nodeAddress, siteWords, tokenText } from "./columns";
 import {
   coloursOf,
@@ -15,19 +17,10 @@ import {
 import type { Shown } from "./useShown";
 import { rowSite } from "./layout";
 import { largest } from "./strength";
-import {
-  type Frame,
-  moved,
-  nearest,
-  screenX,
-  screenY,
-  showing,
-  towards,
-  type View,
-  WHOLE,
-  within,
-  zoomed,
-} from "./view";
+import { type Frame, nearest, screenX, screenY, within } from "./view";
+
+/** Rows lie further apart than nodes, so that up and down may go twice as far to the side. */
+const ROWS_ASLANT = 2;
 
 interface Props {
   shown: Shown;
@@ -228,7 +221,7 @@ export function GraphCanvas(props: Props) {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     const at = hover ?? focus ?? 0;
     if (event.key.startsWith("Arrow")) {
-      const next = towards(layout, at, event.key);
+      const next = towards(layout, at, event.key, ROWS_ASLANT);
       if (next !== null) {
         setHovered(next);
         setView(showing(view, layout.x[next] ?? 0, layout.y[next] ?? 0));
@@ -264,17 +257,7 @@ export function GraphCanvas(props: Props) {
         onPointerLeave={() => setHovered(null)}
         onKeyDown={onKey}
       />
-      <div className="map-buttons">
-        <button type="button" aria-label="Zoom in" onClick={() => setView(zoomed(view, 1.5))}>
-          +
-        </button>
-        <button type="button" aria-label="Zoom out" onClick={() => setView(zoomed(view, 1 / 1.5))}>
-          −
-        </button>
-        <button type="button" disabled={view.zoom === 1} onClick={() => setView(WHOLE)}>
-          All
-        </button>
-      </div>
+      <ZoomButtons view={view} onView={setView} />
       <div
         className="map-tip"
         aria-live="polite"

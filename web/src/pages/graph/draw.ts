@@ -2,7 +2,8 @@
 import type { LinkColumns, NodeColumns } from "./columns";
 import type { Band, Layout } from "./layout";
 import { LINK_BUCKETS, linkAlpha, linkBucket, linkWidth, radiusOf } from "./strength";
-import { type Frame, screenX, screenY, type View } from "./view";
+import type { View } from "../../ui/squareView";
+import { type Frame, screenX, screenY } from "./view";
 
 export interface Colours {
   ground: string;

@@ -1,7 +1,8 @@
 import { expect, test } from "vitest";
 import { layoutOf, perLine, rowSite } from "./layout";
 import { columnsOf } from "./sample";
-import { nearest, towards, WHOLE, within, zoomed, moved, showing } from "./view";
+import { moved, showing, towards, WHOLE, zoomed } from "../../ui/squareView";
+import { nearest, within } from "./view";
 
 const FRAME = { left: 0, top: 0, width: 1000, height: 1000 };
 
@@ -75,10 +76,10 @@ test("arrow keys go to the next node in their direction, and stop at the edge", 
     ]),
     2,
   );
-  expect(towards(layout, 0, "ArrowRight")).toBe(1);
-  expect(towards(layout, 0, "ArrowUp")).toBe(2);
-  expect(towards(layout, 0, "ArrowLeft")).toBeNull();
-  expect(towards(layout, 0, "x")).toBeNull();
+  expect(towards(layout, 0, "ArrowRight", 2)).toBe(1);
+  expect(towards(layout, 0, "ArrowUp", 2)).toBe(2);
+  expect(towards(layout, 0, "ArrowLeft", 2)).toBeNull();
+  expect(towards(layout, 0, "x", 2)).toBeNull();
 });
 
 test("zooming keeps the place under the pointer, and moving stays inside", () => {
