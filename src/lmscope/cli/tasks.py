@@ -156,7 +156,7 @@ def bracket_features(
     """Find latents that know in which brackets a token stands, and how deep.
 
     Args:
-        dictionaries: A run, `last`, a folder or hf:owner/repo; absent: those that come with lmscope.
+        dictionaries: A run, `last`, a folder or hf:owner/repo; one is needed.
             Repeatable.
         only: Take only these of them: a name or a pattern such as 'mlp_norm-*'. Repeatable.
         model: Another model than the one that they were trained on.
