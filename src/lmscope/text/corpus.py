@@ -19,6 +19,8 @@ from lmscope.text.sources import (
     find_files,
 )
 from lmscope.text.tokens import TextTokenizer
+from lmscope.text.worlds.source import PREFIX as GAMES
+from lmscope.text.worlds.source import GameSource
 
 SAMPLE: Final = Path(__file__).parent / "sample" / "documents.jsonl.zst"
 """The bundled sample; LICENSE.md beside it names every work."""
@@ -50,7 +52,8 @@ class Corpus(DocumentSource):
         Args:
             source: `sample` (bundled: 12.6 MB of English books and an economics textbook); a
                 `.txt`, `.jsonl` (both also `.gz` or `.zst`) or `.parquet` file, a folder or a glob
-                of such files; or `hf:name[@config][:split[:column]]`, streamed from the hub.
+                of such files; `hf:name[@config][:split[:column]]`, streamed from the hub; or
+                `othello:6[@20000]`, random games of Othello on a board of 6 or 8 squares a side.
             column: The column that holds the text; `text` by default.
             separator: The line that stands between two documents of a `.txt` file. Without it a
                 file is one document, which is held in memory whole and cannot be split.
@@ -71,6 +74,12 @@ class Corpus(DocumentSource):
             return cls(HubSource(source, address, chosen, revision))
         if revision is not None:
             raise DataError(f"'{source}' has no revisions: only hf: datasets do.")
+        if source.startswith(GAMES):
+            if (column, separator, reader) != (None, None, None):
+                raise DataError(
+                    f"'{source}' has no columns and no separators: it makes its games itself."
+                )
+            return cls(GameSource.parse(source))
         chosen = reader or TextColumn(column or "text")
         if source == "sample":
             return cls(FileSource("sample", (SAMPLE,), chosen, separator))
