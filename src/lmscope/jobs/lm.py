@@ -21,6 +21,7 @@ from lmscope.runs.recipe import Recipe
 from lmscope.runs.run import Run
 from lmscope.text.context_stream import ContextBatch, ContextStream
 from lmscope.text.contexts import Contexts
+from lmscope.text.copying import CopyingOptions
 from lmscope.text.corpus import Corpus
 from lmscope.text.token_bytes import vocabulary_bytes
 from lmscope.text.tokens import TextTokenizer
@@ -57,9 +58,8 @@ class LmText(Config):
     """Contexts of one batch."""
     passes: Count = 1
     """Over the training documents."""
-    repeats: Annotated[float, Field(ge=0, le=1)] = 0.0
-    """Share of the training contexts in which a stretch of text stands twice, so that a small model learns to copy
-    (induction) from little text."""
+    copying: CopyingOptions = CopyingOptions()
+    """Training contexts that go round in circles, so that a small model learns to copy (induction) from little text."""
 
 
 class LmRecipe(Recipe):
@@ -120,7 +120,7 @@ def train_lm(
             batch_contexts=recipe.text.batch_contexts,
             n_passes=recipe.text.passes,
             seed=recipe.seed,
-            repeats=recipe.text.repeats,
+            copying=recipe.text.copying,
         )
         objective = NextToken(model, weight_decay=recipe.weight_decay)
         checkpoints = Checkpoints(run.checkpoints, keep=recipe.training.checkpoint.keep)

@@ -1,20 +1,16 @@
 """ContextStream: batches of contexts for training on text itself."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
 from lmscope.core.errors import DataError, RunError
-from lmscope.core.rng import numpy_generator
 from lmscope.text.contexts import Contexts
+from lmscope.text.copying import Copying, CopyingOptions
 from lmscope.text.order import context_order
-
-SHORTEST: Final = 8
-"""Tokens of a stretch that is repeated; the longest is half of its context."""
 
 
 class ContextBatch(NamedTuple):
@@ -37,7 +33,7 @@ class ContextStream(Iterator[ContextBatch]):
         batch_contexts: Of one batch; what does not fill one at the end of a pass is left out.
         n_passes: Over the contexts, each in its own order.
         seed: The recipe's.
-        repeats: Share of the contexts in which one stretch of text is put in a second time further on (`with_repeats`).
+        copying: How much of it goes round in circles; none of it unless said.
 
     Raises:
         DataError: There are fewer contexts than one batch holds.
@@ -50,14 +46,16 @@ class ContextStream(Iterator[ContextBatch]):
         batch_contexts: int,
         n_passes: int = 1,
         seed: int = 0,
-        repeats: float = 0.0,
+        copying: CopyingOptions | None = None,
     ) -> None:
         if len(contexts) < batch_contexts:
             raise DataError(
                 f"A batch of {batch_contexts} contexts is more than the {len(contexts)} there are: take more "
                 "text or smaller batches."
             )
-        self._contexts, self._seed, self._repeats = contexts, seed, repeats
+        self._contexts, self._seed = contexts, seed
+        wanted = copying is not None and (copying.share or copying.primer_batches)
+        self._copying = Copying(copying, contexts, seed) if copying and wanted else None
         self._size, self._n_passes = batch_contexts, n_passes
         self._per_pass = len(contexts) // batch_contexts
         self._place = 0
@@ -78,12 +76,11 @@ class ContextStream(Iterator[ContextBatch]):
         if place == 0:
             self._order = context_order(len(self._contexts), self._seed, number)
         rows = self._contexts.rows(self._order[place * self._size : (place + 1) * self._size])
-        tokens = rows.tokens
-        if self._repeats:
-            rng = numpy_generator(self._seed, "repeats", self._place)
-            tokens = with_repeats(tokens, rows.mask, self._repeats, rng)
+        tokens, mask = rows.tokens, rows.mask
+        if self._copying is not None:
+            tokens, mask = self._copying(tokens, mask, self._place)
         self._place += 1
-        return ContextBatch(torch.from_numpy(tokens).long(), torch.from_numpy(rows.mask))
+        return ContextBatch(torch.from_numpy(tokens).long(), torch.from_numpy(mask))
 
     def state(self) -> dict[str, Any]:
         """How many batches were given."""
@@ -100,34 +97,3 @@ class ContextStream(Iterator[ContextBatch]):
         self._place = int(state["place"])
         number = min(self._place // self._per_pass, self._n_passes - 1)
         self._order = context_order(len(self._contexts), self._seed, number)
-
-
-def with_repeats(
-    tokens: Int[np.ndarray, "batch pos"],
-    mask: Bool[np.ndarray, "batch pos"],
-    share: float,
-    rng: np.random.Generator,
-) -> Int[np.ndarray, "batch pos"]:
-    """Contexts of which some hold a stretch of themselves twice, so that a model learns to go on as before.
-
-    Heads that do this form late on text alone (olsson2022induction). The stretch has 8 tokens to half of the
-    context, begins behind the first token, and takes the place of what stood further on.
-
-    Args:
-        tokens: Vocabulary ids; left as they are.
-        mask: True where there is text.
-        share: Of the contexts that are changed; those too short for a repeat stay.
-        rng: Draws which, and where.
-    """
-    found = tokens.copy()
-    for row, (chosen, n) in enumerate(
-        zip(rng.random(len(tokens)) < share, mask.sum(1), strict=True)
-    ):
-        longest = (int(n) - 1) // 2
-        if not chosen or longest < SHORTEST:
-            continue
-        length = int(rng.integers(SHORTEST, longest + 1))
-        first = int(rng.integers(1, n - 2 * length + 1))
-        second = int(rng.integers(first + length, n - length + 1))
-        found[row, second : second + length] = tokens[row, first : first + length]
-    return found
