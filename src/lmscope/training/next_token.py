@@ -33,10 +33,11 @@ class NextToken:
 
     def parameter_groups(self) -> Sequence[ParameterGroup]:
         """All weights: matrices of the layers, which decay, and the rest."""
-        named = dict(self.model.hf.named_parameters())
-        layers = {
-            n for n, p in named.items() if p.dim() == 2 and "embed" not in n and "head" not in n
-        }
+        hf = self.model.hf
+        named = dict(hf.named_parameters())
+        blocks = hf.base_model.get_submodule(self.model.family.blocks)
+        matrices = {id(p) for p in blocks.parameters() if p.dim() == 2}
+        layers = {name for name, p in named.items() if id(p) in matrices}
         decays = {name: p for name, p in named.items() if name in layers}
         rest = {name: p for name, p in named.items() if name not in layers}
         return (ParameterGroup(decays, weight_decay=self._weight_decay), ParameterGroup(rest))
