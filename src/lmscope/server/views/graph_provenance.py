@@ -20,9 +20,8 @@ def has_weights(library: Library, entry: GraphEntry, found: GraphColumns) -> boo
     served = served_dictionaries(library, found)
     if all(site in served and served[site].folder is not None for site in sites):
         return True
-    sources = sources_of(entry.run)
-    # A name without folders is that of something that comes with lmscope.
-    return bool(sources) and all("/" not in one or Path(one).exists() for one in sources)
+    # No name at all, or one without folders, is that of something that comes with lmscope.
+    return all("/" not in one or Path(one).exists() for one in sources_of(entry.run))
 
 
 def sources_of(run: RunEntry) -> list[str]:
