@@ -16,6 +16,7 @@ from lmscope.jobs.running import Plan, running
 from lmscope.models.fresh import ModelShape, fresh_model
 from lmscope.models.language_model import LanguageModel
 from lmscope.models.loading import find_device
+from lmscope.models.quiet import quiet_transformers
 from lmscope.models.weights import weights_hash
 from lmscope.runs.artifact import write_artifact
 from lmscope.runs.recipe import Recipe
@@ -51,6 +52,30 @@ class OthelloGames(Config):
     """Games on which the result is measured, of a random stream of their own."""
 
 
+class PlayerShape(ModelShape):
+    """The shape of a player; what is not said is that of a small one on 6 by 6 squares."""
+
+    family: Literal["llama", "qwen3", "gpt2"] = "gpt2"
+    """gpt2 is that of the paper: learned positions, layer norms, GELU."""
+    n_layers: Count = 2
+    d_model: Count = 64
+    n_heads: Count = 4
+    d_hidden: Count = 256
+    """Neurons of a feed-forward layer."""
+    max_positions: Count = 32
+    """At least as many as a game has moves: 32 on 6 by 6 squares, 60 on 8 by 8."""
+
+
+class PlayerTraining(TrainingConfig):
+    """How a player is trained."""
+
+    lr: Annotated[float, Field(gt=0)] = 2e-3
+    """Peak learning rate."""
+    schedule: ScheduleConfig = ScheduleConfig(
+        warmup=0.02, decay="cosine", decay_fraction=0.98, end_factor=0.01
+    )
+
+
 class OthelloRecipe(Recipe):
     """What `lmscope othello train` does."""
 
@@ -59,9 +84,7 @@ class OthelloRecipe(Recipe):
     games: OthelloGames = OthelloGames()
     labels: Labels = "soft"
     """What predictions are held against: `hard` the move that was played, `soft` all legal moves alike."""
-    shape: ModelShape = ModelShape(
-        family="gpt2", n_layers=2, d_model=64, n_heads=4, d_hidden=256, max_positions=32
-    )
+    shape: PlayerShape = PlayerShape()
     """Of the new model."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.01
     """Of the matrices of the layers."""
@@ -71,10 +94,7 @@ class OthelloRecipe(Recipe):
     """Where to train: auto, cpu, cuda."""
     bootstrap: BootstrapOptions = BootstrapOptions()
     """Of the intervals, over games."""
-    training: TrainingConfig = TrainingConfig(
-        lr=2e-3,
-        schedule=ScheduleConfig(warmup=0.02, decay="cosine", decay_fraction=0.98, end_factor=0.01),
-    )
+    training: PlayerTraining = PlayerTraining()
 
 
 def train_othello(
@@ -190,8 +210,9 @@ def _open(recipe: OthelloRecipe) -> tuple[Othello, LanguageModel, GameStream]:
 def _save(recipe: OthelloRecipe, model: LanguageModel, score: LegalMoveScore, path: Path) -> str:
     """Write the model folder; its weights hash."""
     with write_artifact(path, KIND, FORMAT_VERSION) as folder:
-        model.hf.to("cpu", getattr(torch, recipe.dtype)).save_pretrained(folder)
-        model.tokenizer.save_pretrained(folder)
+        with quiet_transformers():
+            model.hf.to("cpu", getattr(torch, recipe.dtype)).save_pretrained(folder)
+            model.tokenizer.save_pretrained(folder)
         text = json.dumps(score.to_mapping(), indent=1, sort_keys=True)
         (folder / REPORT_FILE).write_text(text + "\n", encoding="utf-8")
     return weights_hash(path)

@@ -18,8 +18,7 @@ game's move was drawn; the optimum is the same, with less noise in the gradient.
 class NextMove(NextToken):
     """Cross-entropy of each move of games given those before it; an Objective.
 
-    The first move has nothing before it and is not predicted. Padding stands behind a game, where no move of it
-    looks, so the model is given no mask.
+    The first move has nothing before it and is not predicted.
 
     Args:
         model: Its weights are trained in place. A move sees only those before it.
@@ -43,8 +42,9 @@ class NextMove(NextToken):
         The floor is the mean logarithm of the number of legal moves: no model of random games gets below it for long.
         """
         tokens, mask, legal = (value.to(self.model.device) for value in batch)
-        logits = self.model.hf(input_ids=tokens, use_cache=False).logits[:, :-1].float()
-        log_p = logits.log_softmax(-1)
+        seen = None if mask.all() else mask.long()  # without a mask attention takes its fast way
+        found = self.model.hf(input_ids=tokens, attention_mask=seen, use_cache=False).logits
+        log_p = found[:, :-1].float().log_softmax(-1)
         counts, legal = mask[:, 1:], legal[:, :-1]
         n_legal = legal.sum(-1).clamp(min=1)
         if self.labels == "soft":
