@@ -1,9 +1,9 @@
 """Board: squares of Othello as bits of whole numbers, and what the rules say of many boards at once."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Final
+from operator import index
+from typing import Final, SupportsIndex
 
 import numpy as np
 from jaxtyping import Bool, Int, UInt64
@@ -17,16 +17,18 @@ _U: Final = np.uint64
 
 
 @dataclass(frozen=True)
-class _Direction:
-    """One of the eight ways a line can go.
+class _Ways:
+    """Four of the eight ways that lines go, those towards larger squares or those towards smaller ones.
 
     Attributes:
-        step: From a square to the next one; negative towards the first square.
+        shift: Moves bits that way.
+        steps: From a square to the next one.
         inner: Squares that can lie between the two ends of such a line.
     """
 
-    step: int
-    inner: np.uint64
+    shift: np.ufunc
+    steps: UInt64[np.ndarray, "way 1"]
+    inner: UInt64[np.ndarray, "way 1"]
 
 
 @dataclass(frozen=True)
@@ -76,9 +78,9 @@ class Board:
         found.flags.writeable = False
         return found
 
-    def square_name(self, square: int) -> str:
+    def square_name(self, square: SupportsIndex) -> str:
         """What players call a square: column letter and row number, e.g. `d1`."""
-        row, column = divmod(int(square), self.size)
+        row, column = divmod(index(square), self.size)
         return f"{COLUMNS[column]}{row + 1}"
 
     def square_of(self, name: str) -> int:
@@ -97,9 +99,9 @@ class Board:
             f"letter of the column first.{hint}"
         )
 
-    def names(self, board: int | np.uint64) -> tuple[str, ...]:
+    def names(self, board: SupportsIndex) -> tuple[str, ...]:
         """Squares of one board by name, ascending."""
-        bits = int(board)
+        bits = index(board)
         return tuple(self.square_name(s) for s in range(self.n_squares) if bits >> s & 1)
 
     def start(self, n: int) -> tuple[UInt64[np.ndarray, "game"], UInt64[np.ndarray, "game"]]:
@@ -117,10 +119,11 @@ class Board:
         self, own: UInt64[np.ndarray, "*boards"], opp: UInt64[np.ndarray, "*boards"]
     ) -> UInt64[np.ndarray, "*boards"]:
         """Squares that the player of `own` may take: empty, with a line of the other's discs up to one of theirs."""
-        ends = np.zeros_like(own)
-        for direction in self._directions:
-            ends |= _shift(self._chain(own, opp, direction), direction.step)
-        return ends & ~(own | opp) & self._all
+        mine, yours = own.reshape(-1), opp.reshape(-1)
+        ends = np.zeros_like(mine)
+        for ways in self._ways:
+            ends |= np.bitwise_or.reduce(ways.shift(self._chains(mine, yours, ways), ways.steps))
+        return (ends & ~(mine | yours) & self._all).reshape(own.shape)
 
     def flips(
         self,
@@ -135,10 +138,7 @@ class Board:
             own: Discs of the player who moves.
             opp: Discs of the other.
         """
-        found = np.zeros_like(own)
-        for chain, _ in self._turned(move, own, opp):
-            found |= chain
-        return found
+        return self._turned(move, own, opp)[0]
 
     def flanks(
         self,
@@ -147,40 +147,44 @@ class Board:
         opp: UInt64[np.ndarray, "*boards"],
     ) -> UInt64[np.ndarray, "*boards"]:
         """What makes a move legal: the discs that it turns, and the player's own at the far ends of these lines."""
-        found = np.zeros_like(own)
-        for chain, end in self._turned(move, own, opp):
-            found |= chain | end
-        return found
+        turned, ends = self._turned(move, own, opp)
+        return turned | ends
 
     def _turned(
         self,
         move: UInt64[np.ndarray, "*boards"],
         own: UInt64[np.ndarray, "*boards"],
         opp: UInt64[np.ndarray, "*boards"],
-    ) -> Iterator[tuple[UInt64[np.ndarray, "*boards"], UInt64[np.ndarray, "*boards"]]]:
-        """In each direction the discs turned, and the disc that they are turned up to."""
-        for direction in self._directions:
-            chain = self._chain(move, opp, direction)
-            end = _shift(chain, direction.step) & own
-            yield np.where(end != 0, chain, _U(0)), end
+    ) -> tuple[UInt64[np.ndarray, "*boards"], UInt64[np.ndarray, "*boards"]]:
+        """Discs turned, and those that they are turned up to."""
+        mine, yours = own.reshape(-1), opp.reshape(-1)
+        turned, ends = np.zeros_like(mine), np.zeros_like(mine)
+        for ways in self._ways:
+            chains = self._chains(move.reshape(-1), yours, ways)
+            last = ways.shift(chains, ways.steps) & mine
+            chains *= last != 0
+            turned |= np.bitwise_or.reduce(chains)
+            ends |= np.bitwise_or.reduce(last)
+        return turned.reshape(own.shape), ends.reshape(own.shape)
 
-    def _chain(
+    def _chains(
         self,
-        origin: UInt64[np.ndarray, "*boards"],
-        opp: UInt64[np.ndarray, "*boards"],
-        direction: _Direction,
-    ) -> UInt64[np.ndarray, "*boards"]:
-        """Discs of `opp` that follow each other from beside the origin on, one direction long.
+        origin: UInt64[np.ndarray, "board"],
+        opp: UInt64[np.ndarray, "board"],
+        ways: _Ways,
+    ) -> UInt64[np.ndarray, "way board"]:
+        """Discs of `opp` that follow each other from beside the origin on, each way.
 
         Lines grow by one disc, then by two at a time: four at most between the ends on six squares, six on eight.
         """
-        step = direction.step
-        line = opp & direction.inner
-        found = _shift(origin, step) & line
-        found |= _shift(found, step) & line
-        pairs = line & _shift(line, step)
+        shift, steps = ways.shift, ways.steps
+        line = opp & ways.inner
+        found = shift(origin, steps)
+        found &= line
+        found |= shift(found, steps) & line
+        line &= shift(line, steps)  # from here on: squares whose neighbour belongs to it as well
         for _ in range(self.size // 2 - 2):
-            found |= _shift(found, 2 * step) & pairs
+            found |= shift(found, 2 * steps) & line
         return found
 
     @cached_property
@@ -188,18 +192,17 @@ class Board:
         return _U((1 << self.n_squares) - 1)
 
     @cached_property
-    def _directions(self) -> tuple[_Direction, ...]:
+    def _ways(self) -> tuple[_Ways, _Ways]:
         sides = sum(
             1 << (row * self.size + column)
             for row in range(self.size)
             for column in (0, self.size - 1)
         )
         everywhere = (1 << self.n_squares) - 1
-        steps = [(r, c) for r in (-1, 0, 1) for c in (-1, 0, 1) if r or c]
-        return tuple(
-            _Direction(r * self.size + c, _U(everywhere & ~sides if c else everywhere))
-            for r, c in steps
-        )
+        steps = np.array([[1], [self.size - 1], [self.size], [self.size + 1]], dtype=_U)
+        inner = np.array([[everywhere & ~sides]] * 4, dtype=_U)
+        inner[2] = everywhere  # lines along a column may lie at the side
+        return _Ways(np.left_shift, steps, inner), _Ways(np.right_shift, steps, inner)
 
     @cached_property
     def _start_squares(self) -> tuple[tuple[int, int], tuple[int, int]]:
@@ -211,10 +214,6 @@ class Board:
     @cached_property
     def _square_by_name(self) -> dict[str, int]:
         return {self.square_name(square): square for square in range(self.n_squares)}
-
-
-def _shift(boards: UInt64[np.ndarray, "*boards"], step: int) -> UInt64[np.ndarray, "*boards"]:
-    return boards << _U(step) if step > 0 else boards >> _U(-step)
 
 
 def _fixed(values: list[int]) -> Int[np.ndarray, "token"]:

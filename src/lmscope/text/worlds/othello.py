@@ -4,12 +4,12 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from jaxtyping import Bool, Int, Int16, Int64, UInt64
+from jaxtyping import Bool, Int, Int16, Int64, UInt8, UInt64
 
 from lmscope.core.errors import DataError
 from lmscope.text.worlds.board import Board
 
-_CHUNK: Final = 4096
+_CHUNK: Final = 8192
 """Games that are played side by side: few enough for their boards to stay in the cache."""
 _SPARE: Final = 16
 """One game in so many is drawn in addition, for those that end before the board is full."""
@@ -229,7 +229,7 @@ def _where(moves: Int[np.ndarray, "game move"], game: int, t: int) -> str:
 
 
 def _nth_bit(
-    boards: UInt64[np.ndarray, "game"], n: Int[np.ndarray, "game"]
+    boards: UInt64[np.ndarray, "game"], n: UInt8[np.ndarray, "game"]
 ) -> UInt64[np.ndarray, "game"]:
     """The place of each board's n-th set bit, from 0, by halving; no matter where there are fewer."""
     rest, left = boards.copy(), n.copy()
