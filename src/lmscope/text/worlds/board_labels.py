@@ -42,8 +42,12 @@ def labels(states: States, games: Games, families: Sequence[str] = FAMILIES) -> 
         "yours": lambda: _squares(
             "yours", states.world, states.yours, range(states.world.n_squares)
         ),
-        "empty": lambda: _squares("empty", states.world, _empty(states), states.world.squares),
-        "legal": lambda: _squares("legal", states.world, states.legal, states.world.squares),
+        "empty": lambda: _squares(
+            "empty", states.world, _empty(states), states.world.squares.tolist()
+        ),
+        "legal": lambda: _squares(
+            "legal", states.world, states.legal, states.world.squares.tolist()
+        ),
         "flipped": lambda: _squares(
             "flipped", states.world, states.flipped, range(states.world.n_squares)
         ),
