@@ -9,6 +9,7 @@ from lmscope.cli import console
 from lmscope.cli.failures import DONE
 from lmscope.cli.numbers import Count
 from lmscope.cli.options import Switch
+from lmscope.cli.othello_train import EXAMPLES, train
 from lmscope.core.errors import RecipeError
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ _EXAMPLES: Final = """Example:
     lmscope othello play
     lmscope othello play "f5 d6 c3"
     lmscope othello play --n 1000 --size 6 > games.txt
+    lmscope othello train othello-6x6
 
 Columns are letters and rows are numbers, a1 is at the top left. Black begins.
 """
@@ -26,6 +28,7 @@ _AT_ONCE: Final = 1000
 """Games that are made before they are written."""
 
 app = App(name="othello", help_epilogue=_EXAMPLES, help_format="plaintext")
+app.command(train, name="train", help_epilogue=EXAMPLES)
 
 
 @app.command(

@@ -171,7 +171,7 @@ def _figures(
     floor = n_legal.log()
     n_empty = world.n_moves - torch.arange(1, 1 + logits.shape[1], device=logits.device)
     found = {
-        "legal_top1": legal.gather(-1, best)[..., 0],
+        "legal_top1": legal.gather(-1, best)[..., 0].float(),
         "legal_mass": (log_p.exp() * legal).sum(-1),
         "nats_per_move": -log_p.gather(-1, wanted[..., None])[..., 0],
         "floor_nats": floor,

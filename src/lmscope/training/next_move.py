@@ -7,7 +7,7 @@ import torch.nn.functional as nnf
 
 from lmscope.models.language_model import LanguageModel
 from lmscope.text.worlds.games import GameBatch
-from lmscope.training.next_token import NextToken
+from lmscope.training.model_objective import ModelObjective
 from lmscope.training.objective import Loss
 
 Labels = Literal["hard", "soft"]
@@ -15,7 +15,7 @@ Labels = Literal["hard", "soft"]
 game's move was drawn; the optimum is the same, with less noise in the gradient."""
 
 
-class NextMove(NextToken):
+class NextMove(ModelObjective):
     """Cross-entropy of each move of games given those before it; an Objective.
 
     The first move has nothing before it and is not predicted.
