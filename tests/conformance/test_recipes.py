@@ -9,6 +9,7 @@ from huggingface_hub import constants
 from lmscope.jobs.demo import DemoRecipe
 from lmscope.jobs.evaluate import EvaluateRecipe
 from lmscope.jobs.lm import LmRecipe, plan_lm
+from lmscope.jobs.othello_train import OthelloRecipe, plan_othello
 from lmscope.jobs.plan import Machine, plan_training
 from lmscope.jobs.train import TrainRecipe
 from lmscope.models.catalog import CATALOG
@@ -18,7 +19,7 @@ from lmscope.training.schedule import warmup_steps
 
 JOBS = {
     kind.model_fields["job"].default: kind
-    for kind in (TrainRecipe, EvaluateRecipe, DemoRecipe, LmRecipe)
+    for kind in (TrainRecipe, EvaluateRecipe, DemoRecipe, LmRecipe, OthelloRecipe)
 }
 N_DICTIONARIES = {
     "circuits-smollm2": 2 * 30,
@@ -31,6 +32,8 @@ N_DICTIONARIES = {
     "scope-smollm2-6": 6,
 }
 """Kinds of site, layers, widths."""
+MAKES_A_MODEL = {LmRecipe: plan_lm, OthelloRecipe: plan_othello}
+"""Recipes that train a new model, and their plans."""
 
 
 @pytest.fixture(params=shipped_recipes())
@@ -71,10 +74,10 @@ def test_the_digest_follows_what_is_computed_and_not_the_label(recipe):
 
 
 def test_what_it_asks_for_exists(recipe):
-    """The text comes with lmscope or from the hub."""
-    if not isinstance(recipe, LmRecipe):  # that one makes its model
+    """The text comes with lmscope or from the hub; games are played."""
+    if type(recipe) not in MAKES_A_MODEL:
         assert recipe.model.name in CATALOG
-    if recipe.text.source != "sample":
+    if not isinstance(recipe, OthelloRecipe) and recipe.text.source != "sample":
         HubAddress.parse(recipe.text.source)
 
 
@@ -83,8 +86,8 @@ def test_it_is_planned_without_network_weights_and_text(recipe, tmp_path, monkey
     monkeypatch.setenv("LMSCOPE_CACHE", str(tmp_path))
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    if isinstance(recipe, LmRecipe):
-        n_steps = plan_lm(recipe).values["n_steps"]
+    if plan := MAKES_A_MODEL.get(type(recipe)):
+        n_steps = plan(recipe).values["n_steps"]
         assert n_steps > warmup_steps(n_steps, recipe.training.schedule)
         return
     longest = {"max_tokens": recipe.text.max_tokens or 1_000_000}
