@@ -7,6 +7,7 @@ from typing import Annotated, Any, Final, Literal
 
 import torch
 from pydantic import Field
+from torch import nn
 
 from lmscope.core.config import Config
 from lmscope.core.errors import RecipeError
@@ -121,7 +122,7 @@ def train_othello(
     """
     with running(recipe, root, listeners, resume) as (run, stop):
         world, model, stream = _open(recipe)
-        model.hf.to(find_device(recipe.device))
+        _move(model, find_device(recipe.device))
         objective = NextMove(model, labels=recipe.labels, weight_decay=recipe.weight_decay)
         checkpoints = Checkpoints(run.checkpoints, keep=recipe.training.checkpoint.keep)
         checkpoint = checkpoints.latest()
@@ -207,11 +208,16 @@ def _open(recipe: OthelloRecipe) -> tuple[Othello, LanguageModel, GameStream]:
     return world, model, stream
 
 
+def _move(model: LanguageModel, device: torch.device) -> None:
+    nn.Module.to(model.hf, device)  # transformers' own `to` has no type that says what it takes
+
+
 def _save(recipe: OthelloRecipe, model: LanguageModel, score: LegalMoveScore, path: Path) -> str:
     """Write the model folder; its weights hash."""
     with write_artifact(path, KIND, FORMAT_VERSION) as folder:
         with quiet_transformers():
-            model.hf.to("cpu", getattr(torch, recipe.dtype)).save_pretrained(folder)
+            _move(model, torch.device("cpu"))
+            model.hf.to(getattr(torch, recipe.dtype)).save_pretrained(folder)
             model.tokenizer.save_pretrained(folder)
         text = json.dumps(score.to_mapping(), indent=1, sort_keys=True)
         (folder / REPORT_FILE).write_text(text + "\n", encoding="utf-8")
