@@ -1,5 +1,6 @@
 import { lazy, Suspense } from "react";
 import { Route, Switch } from "wouter";
+import { askForGraph } from "../pages/graph/graphQuery";
 import { Loading } from "../ui/states";
 import { pageOf } from "./pageOf";
 import { Shell } from "./Shell";
@@ -13,7 +14,7 @@ const FeaturePage = lazy(() => import("../pages/feature/FeaturePage"));
 const SearchPage = lazy(() => import("../pages/search/SearchPage"));
 const ComparePage = lazy(() => import("../pages/compare/ComparePage"));
 const GraphsPage = lazy(() => import("../pages/graph/GraphsPage"));
-const GraphPage = pageOf(() => import("../pages/graph/GraphPage"));
+const GraphPage = pageOf(() => import("../pages/graph/GraphPage"), askForGraph);
 const GraphComparePage = lazy(() => import("../pages/graph/GraphComparePage"));
 const MissingPage = lazy(() => import("../pages/MissingPage"));
 

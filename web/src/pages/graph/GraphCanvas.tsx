@@ -1,4 +1,4 @@
-import { type RefObject, useEffect, useMemo, useRef, useState } from "react";
+import { useEffect, useMemo, useRef, useState } from "react";
 import { number } from "../../ui/format";
 import { moved, showing, towards, type View, WHOLE, zoomed } from "../../ui/squareView";
 import { useTheme } from "../../ui/useTheme";
@@ -14,6 +14,7 @@ import {
   type Scene,
   shape,
 } from "./draw";
+import type { Marks } from "./useMarks";
 import type { Shown } from "./useShown";
 import { rowSite } from "./layout";
 import { largest } from "./strength";
@@ -24,16 +25,7 @@ const ROWS_ASLANT = 2;
 
 interface Props {
   shown: Shown;
-  focus: number | null;
-  /** Nodes that are not faded; null: all. */
-  lit: ReadonlySet<number> | null;
-  pinned: ReadonlySet<number>;
-  selected: ReadonlySet<number>;
-  group: ReadonlyMap<number, number>;
-  labelled: readonly number[];
-  nLabels: number;
-  links: Scene["links"];
-  box: RefObject<HTMLCanvasElement | null>;
+  marks: Marks;
   onFocus: (i: number | null) => void;
   onSelect: (nodes: readonly number[], add: boolean) => void;
 }
@@ -55,22 +47,11 @@ interface Drag {
 
 /** The link graph: tokens from left to right, layers from below; on it what is under the pointer. */
 export function GraphCanvas(props: Props) {
-  const {
-    shown,
-    focus,
-    lit,
-    pinned,
-    selected,
-    group,
-    labelled,
-    nLabels,
-    links,
-    box,
-    onFocus,
-    onSelect,
-  } = props;
+  const { shown, marks, onFocus, onSelect } = props;
+  const { focus, lit, pinned, selected, group, labelled, nLabels, links } = marks;
   const { nodes, layout, page } = shown;
   const [whole, width] = useWidth<HTMLDivElement>(900);
+  const box = useRef<HTMLCanvasElement>(null);
   const over = useRef<HTMLCanvasElement>(null);
   const [view, setView] = useState<View>(WHOLE);
   const [hovered, setHovered] = useState<number | null>(null);

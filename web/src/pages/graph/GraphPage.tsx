@@ -2,7 +2,8 @@ import { useEffect, useReducer, useState } from "react";
 import { useSearchParams } from "wouter";
 import { NotShown } from "../../ui/NotShown";
 import { Loading } from "../../ui/states";
-import { begin, edited, EMPTY, FIRST_SHARE } from "./edits";
+import { begin, edited, EMPTY } from "./edits";
+import { FIRST_LINKS, FIRST_SHARE, shareOf } from "./graphQuery";
 import { GraphView } from "./GraphView";
 import { type At, useGraph } from "./useGraph";
 import { useShown } from "./useShown";
@@ -21,11 +22,11 @@ function Page({ run, name }: At) {
   const [history, edit] = useReducer(edited, null, () =>
     begin({
       ...EMPTY,
-      share: shareOf(search.get("share")),
+      share: shareOf(search),
       focus: search.get("focus"),
     }),
   );
-  const [linksMost, setLinksMost] = useState(3000);
+  const [linksMost, setLinksMost] = useState(FIRST_LINKS);
   const { share, focus } = history.now;
   const asked = usePaused(share);
   const page = useGraph({ run, name }, asked, linksMost);
@@ -68,11 +69,6 @@ function Page({ run, name }: At) {
       onLinksMost={setLinksMost}
     />
   );
-}
-
-function shareOf(text: string | null): number {
-  const share = Number(text ?? FIRST_SHARE);
-  return share >= 0 && share <= 1 ? share : FIRST_SHARE;
 }
 
 /** The value once it has rested, so that a dragged slider does not ask for every place on its way. */

@@ -57,6 +57,22 @@ export function verdict(test: ClaimTest): { word: string; tone: "holds" | "partl
   return { word: test.share < -0.1 ? "opposite" : "not seen", tone: "fails" };
 }
 
+/** How single nodes stand by the newest test of each. */
+export function verdictsByNode(tests: readonly ClaimTest[]): ReadonlyMap<string, string> {
+  const words = new Map<string, string>();
+  for (const test of tests.toReversed())
+    if (!test.edge && test.nodes.length === 1 && test.nodes[0])
+      words.set(test.nodes[0], verdict(test).word);
+  return words;
+}
+
+/** Why nothing can be tried on a page; null: it can. */
+export function barredBy(page: Pick<Schemas["GraphPage"], "read_only" | "live">): string | null {
+  if (page.read_only) return "The server is read-only: claims cannot be tried here.";
+  if (page.live) return null;
+  return "Its dictionaries are not under the served folders, so the model cannot be asked.";
+}
+
 /** What was done, e.g. `× 2`. */
 export function deed({ how, value }: Pick<ClaimTest, "how" | "value">): string {
   if (how === "ablate") return "ablated";

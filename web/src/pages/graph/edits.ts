@@ -1,4 +1,5 @@
 /** What a person does with a graph, each step of which can be taken back. */
+import { FIRST_SHARE } from "./graphQuery";
 
 export interface Group {
   name: string;
@@ -16,8 +17,6 @@ export interface Arrangement {
   moved: Readonly<Record<string, readonly [number, number]>>;
 }
 
-/** All of it: the slider takes away, so that nobody misses what was never shown. */
-export const FIRST_SHARE = 1;
 export const EMPTY: Arrangement = {
   pinned: [],
   supernodes: [],

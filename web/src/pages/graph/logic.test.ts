@@ -1,6 +1,14 @@
 import { expect, test } from "vitest";
 import { boxesOf, flowsBetween, placesOf } from "./circuit";
-import { claimRequest, type ClaimTest, mistake, testsOf, verdict } from "./claims";
+import {
+  barredBy,
+  claimRequest,
+  type ClaimTest,
+  mistake,
+  testsOf,
+  verdict,
+  verdictsByNode,
+} from "./claims";
 import { byAttribution, indexOf, matching, nodeName } from "./columns";
 import { comparedName, rooted, rowsOf } from "./compared";
 import { clipped } from "./draw";
@@ -184,4 +192,16 @@ test("nodes of two graphs are told apart by where they stand", () => {
 test("names are cut between letters", () => {
   expect(clipped("👩‍🚀x", 9)).toBe("👩‍🚀x");
   expect(clipped("abcdef", 4)).toBe("abc…");
+});
+
+test("a node stands by its newest test, and tests of links and groups are not its own", () => {
+  const own = (share: number): ClaimTest => ({ ...TEST, nodes: ["a"], edge: null, share });
+  const link: ClaimTest = { ...TEST, nodes: ["a"], edge: ["a", "b"], share: -0.8 };
+  expect([...verdictsByNode([link, own(0.02), own(0.9), TEST])]).toEqual([["a", "not seen"]]);
+});
+
+test("claims are barred by a server that changes nothing, or that lacks the dictionaries", () => {
+  expect(barredBy({ read_only: false, live: true })).toBeNull();
+  expect(barredBy({ read_only: true, live: true })).toContain("read-only");
+  expect(barredBy({ read_only: false, live: false })).toContain("dictionaries");
 });

@@ -8,31 +8,13 @@ import {
 import { client, data, type Schemas } from "../../api/client";
 import type { LinkColumns } from "./columns";
 import type { Arrangement } from "./edits";
+import { type At, graphKey as key, type GraphPage, graphQuery } from "./graphQuery";
 
-export type GraphPage = Schemas["GraphPage"];
-export interface At {
-  run: string;
-  name: string;
-}
-
-const key = ({ run, name }: At) => ["graph", run, name] as const;
+export type { At, GraphPage };
 
 /** The part of a graph that carries a share of the influence; the one before stays until it is here. */
-export function useGraph(at: At, share: number, links: number) {
-  return useQuery({
-    queryKey: [...key(at), "page", share, links],
-    queryFn: ({ signal }) =>
-      data<GraphPage>(
-        client.GET("/api/graphs/{run}/{name}", {
-          params: { path: { ...at }, query: { share, links } },
-          signal,
-        }),
-      ),
-    placeholderData: keepPreviousData,
-    staleTime: Infinity,
-    gcTime: 60_000,
-  });
-}
+export const useGraph = (at: At, share: number, links: number) =>
+  useQuery(graphQuery(at, share, links));
 
 const linksQuery = (at: At, node: number, share: number) => ({
   queryKey: [...key(at), "links", node, share],

@@ -1,1 +1,0 @@
-import{i as e}from"./index-DMd0jY5Q.js";import{c as t}from"./src-BwaqF3xD.js";var n=t();function r({what:t,error:r,retry:i}){return(0,n.jsxs)(n.Fragment,{children:[(0,n.jsxs)(`h1`,{children:[t,` cannot be shown`]}),(0,n.jsx)(e,{error:r,retry:i})]})}export{r as t};

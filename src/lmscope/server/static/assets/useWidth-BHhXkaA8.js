@@ -1,1 +1,0 @@
-import{d as e,l as t}from"./src-BwaqF3xD.js";var n=e(t(),1);function r(e=420){let t=(0,n.useRef)(null),[r,i]=(0,n.useState)(e);return(0,n.useEffect)(()=>{let e=t.current;if(!e||typeof ResizeObserver>`u`)return;let n=new ResizeObserver(([e])=>{e&&i(Math.max(120,Math.floor(e.contentRect.width)))});return n.observe(e),()=>n.disconnect()},[]),[t,r]}export{r as t};
