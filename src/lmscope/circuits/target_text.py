@@ -10,6 +10,7 @@ from lmscope.circuits.frozen import Frozen
 from lmscope.circuits.scores import Against, ScoreTarget, Side
 from lmscope.circuits.targets import FeatureTarget, LogitTarget, Start, Target, position_of
 from lmscope.core.errors import DataError, RecipeError, did_you_mean
+from lmscope.core.known_words import known_words
 from lmscope.core.site import Site
 from lmscope.models.language_model import LanguageModel
 
@@ -265,7 +266,8 @@ def _not_one_token(model: LanguageModel, text: str, ids: list[int]) -> str:
 
 
 def _ids(model: LanguageModel, text: str) -> list[int]:
-    return model.tokenizer.encode(text, add_special_tokens=False)
+    with known_words(model.tokenizer, [text]):
+        return model.tokenizer.encode(text, add_special_tokens=False)
 
 
 def _is_unknown(model: LanguageModel, token: int, text: str | None) -> bool:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from lmscope.core.config import Config
 from lmscope.core.errors import DataError, ModelError
+from lmscope.core.known_words import known_words
 from lmscope.core.rng import generator
 from lmscope.models.batch import Batch, Cache
 from lmscope.models.edit import Edits
@@ -249,7 +250,8 @@ def _end_tokens(model: LanguageModel) -> frozenset[int]:
 
 
 def _plain(model: LanguageModel, text: str) -> list[int]:
-    ids = model.tokenizer(text, add_special_tokens=False)["input_ids"]
+    with known_words(model.tokenizer, [text]):
+        ids = model.tokenizer(text, add_special_tokens=False)["input_ids"]
     return ids if model.bos_id is None else [model.bos_id, *ids]
 
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from lmscope.core.errors import DataError, ModelError, SiteError
+from lmscope.core.known_words import known_words
 from lmscope.core.site import ATTENTION_PARTS, Site, expand, parse_pattern
 from lmscope.models.attention import AttentionSwitch
 from lmscope.models.batch import Batch, Cache, Output
@@ -210,7 +211,8 @@ class LanguageModel:
         return Batch(tokens=torch.tensor(tokens), mask=torch.tensor(mask)).to(self.device)
 
     def _tokens(self, text: str) -> list[int]:
-        return self.tokenizer(text, add_special_tokens=False)["input_ids"]
+        with known_words(self.tokenizer, [text]):
+            return self.tokenizer(text, add_special_tokens=False)["input_ids"]
 
     def __call__(self, batch: Batch, *, cache: bool = False) -> Output:
         """Run the model to its logits, under the edits in force.

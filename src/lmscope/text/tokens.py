@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Int, Int8
 
 from lmscope.core.errors import DataError
+from lmscope.core.known_words import known_words
 from lmscope.text.document import Document, Span
 
 _BATCH_CHARS = 1 << 20
@@ -61,7 +62,8 @@ def tokenise(
     Memory: one batch, about a million characters or one document, whichever is more.
 
     Raises:
-        DataError: A document has spans and the tokenizer cannot say where its tokens come from.
+        DataError: A document has spans and the tokenizer cannot say where its tokens come from, or a document
+            holds a word that the tokenizer does not know.
     """
     for batch in _batches(documents):
         with_spans = any(document.spans for document in batch)
@@ -71,14 +73,16 @@ def tokenise(
                 "stands; this one is slow."
             )
         # verbose=False: a long document is no mistake here, contexts cut it.
-        found = tokenizer(
-            [document.text for document in batch],
-            add_special_tokens=False,
-            return_attention_mask=False,
-            return_token_type_ids=False,
-            return_offsets_mapping=with_spans,
-            verbose=False,
-        )
+        texts = [document.text for document in batch]
+        with known_words(tokenizer, texts):
+            found = tokenizer(
+                texts,
+                add_special_tokens=False,
+                return_attention_mask=False,
+                return_token_type_ids=False,
+                return_offsets_mapping=with_spans,
+                verbose=False,
+            )
         offsets = found["offset_mapping"] if with_spans else [[]] * len(batch)
         yield [
             TokenisedDocument(

@@ -7,6 +7,7 @@ from typing import Final
 import numpy as np
 
 from lmscope.core.errors import DataError
+from lmscope.core.known_words import known_words
 from lmscope.core.protocols import Tokenizer
 
 WORD: Final = re.compile(r" [a-z]{3,}")
@@ -25,7 +26,8 @@ class Lexicon:
 
     def ids(self, text: str) -> list[int]:
         """Vocabulary ids of a text."""
-        return list(self.tokenizer.encode(text, add_special_tokens=False))
+        with known_words(self.tokenizer, [text]):
+            return list(self.tokenizer.encode(text, add_special_tokens=False))
 
     def is_one(self, text: str) -> bool:
         """Whether a text is one token that reads back as itself."""
