@@ -68,6 +68,14 @@ def test_text_takes_the_place_of_the_primer_by_and_by(contexts):
     assert [copying.alphabet(i) for i in (109, 500)] == [kinds, kinds]
 
 
+def test_stretches_of_the_primer_are_short_and_grow_to_half_of_a_context(contexts):
+    options = CopyingOptions(primer_batches=10, blend_batches=99, primer_stretch=9)
+    copying = Copying(options, contexts, seed=0)
+    assert [copying.longest(i, 129) for i in (0, 9, 109, 500)] == [9, 9, 64, 64]
+    assert 9 < copying.longest(59, 129) < 64
+    assert copying.longest(0, 17) == copying.longest(500, 17) == 8
+
+
 def test_in_the_end_a_share_goes_round_half_of_it_in_its_own_text(contexts):
     tokens, mask = rows_of(contexts)
     found = Copying(CopyingOptions(share=0.25), contexts, seed=0)(tokens, mask, 3)[0]

@@ -130,6 +130,11 @@ class Contexts:
         return self._read_to_end()
 
     @property
+    def bos_id(self) -> int | None:
+        """What stands before each document in packed rows; None for nothing."""
+        return self._bos_id
+
+    @property
     def fingerprint(self) -> str:
         """Thirty-two hex digits that name these rows: text, tokenizer, length, style, limits."""
         if self._fingerprint is None:

@@ -11,7 +11,7 @@ from lmscope.core.rng import numpy_generator
 from lmscope.text.contexts import Contexts
 
 SHORTEST: Final = 8
-"""Tokens of a stretch that goes round; the longest is half of its context."""
+"""Tokens of a stretch that goes round; the longest is, in the end, half of its context."""
 RANDOM_SHARE: Final = 0.5
 """Of the contexts that go round in the end, those of random tokens instead of text."""
 _ROWS: Final = 1024
@@ -31,8 +31,10 @@ class CopyingOptions(Config):
     primer_batches: Annotated[int, Field(ge=0)] = 0
     """Batches at the start of nothing but random tokens that go round."""
     primer_length: Annotated[int, Field(ge=17)] = 64
-    """Tokens of a context of the primer, at most those of any other; shorter ones are more. Copying forms sooner in
-    short ones."""
+    """Tokens of a context of the primer, at most those of any other; shorter ones are more."""
+    primer_stretch: Annotated[int, Field(ge=8)] = 31
+    """Tokens of the longest stretch that goes round in the primer. Where it goes round too often, other things than
+    copying are learnt."""
     blend_batches: Annotated[int, Field(ge=0)] = 0
     """Batches after them over which text takes their place."""
     alphabet: Annotated[int, Field(ge=2)] = 256
@@ -49,7 +51,7 @@ class Copying:
     """
 
     def __init__(self, options: CopyingOptions, contexts: Contexts, seed: int) -> None:
-        self.options, self._seed = options, seed
+        self.options, self._seed, self._bos_id = options, seed, contexts.bos_id
         counts = np.zeros(1, dtype=np.int64)
         for first in range(0, len(contexts), _ROWS):
             rows = contexts.rows(range(first, min(first + _ROWS, len(contexts))))
@@ -68,13 +70,21 @@ class Copying:
         few = min(self.options.alphabet, len(self._ranked))
         return round(few * (len(self._ranked) / few) ** self._progress(batch))
 
+    def longest(self, batch: int, n_tokens: int) -> int:
+        """Tokens of the longest stretch that goes round in a context of so many tokens."""
+        half = (n_tokens - 1) // 2
+        short = min(self.options.primer_stretch, half)
+        return round(short * (half / short) ** self._progress(batch))
+
     def __call__(
         self,
         tokens: Int[np.ndarray, "batch pos"],
         mask: Bool[np.ndarray, "batch pos"],
         batch: int,
     ) -> tuple[Int[np.ndarray, "rows place"], Bool[np.ndarray, "rows place"]]:
-        """The contexts of one batch, some of them made to go round behind their first token; those of the primer cut.
+        """The contexts of one batch, some of them made to go round behind their first token.
+
+        Those of the primer are cut in shorter ones, and each begins like a document, which is where attention rests.
 
         Args:
             tokens: Vocabulary ids; left as they are.
@@ -89,7 +99,7 @@ class Copying:
                 _cut(tokens, self.options.primer_length),
                 _cut(mask, self.options.primer_length),
             )
-            tokens[:, 0] = tokens[0, 0]
+            tokens[:, 0] = tokens[0, 0] if self._bos_id is None else self._bos_id
         return self._round(tokens, mask, batch), mask
 
     def _round(
@@ -103,10 +113,9 @@ class Copying:
         text = (1 - RANDOM_SHARE) * self._progress(batch)
         chosen = rng.random(len(tokens)) < self.share(batch)
         for row, n in enumerate(mask.sum(1)):
-            longest = (int(n) - 1) // 2
-            if not chosen[row] or longest < SHORTEST:
+            if not chosen[row] or n < 2 * SHORTEST + 1:
                 continue
-            length = int(rng.integers(SHORTEST, longest + 1))
+            length = int(rng.integers(SHORTEST, self.longest(batch, int(n)) + 1))
             if rng.random() < text:
                 stretch = tokens[row, 1 : 1 + length]
             else:
