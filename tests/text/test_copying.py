@@ -92,6 +92,7 @@ def test_in_the_end_a_share_goes_round_half_of_it_in_its_own_text(contexts):
 def test_contexts_too_short_to_go_round_stay():
     contexts = Corpus.from_texts([TEXT]).contexts(character_tokenizer(), LENGTH, bos_id=1)
     tokens = np.arange(60).reshape(2, 30) + 1000
+    tokens[:, 0] = 1
     mask = np.arange(30)[None] < np.array([[16], [17]])
     found, _ = Copying(CopyingOptions(primer_batches=1), contexts, seed=0)(tokens, mask, 0)
     assert np.array_equal(found[0], tokens[0])  # 15 tokens behind the first: no room for twice 8
