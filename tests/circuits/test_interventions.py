@@ -14,6 +14,7 @@ from lmscope.circuits.interventions import (
     InterventionOptions,
     dense_latents,
     direct_effect,
+    edited_logits,
     intervene,
     replaced,
     run_edited,
@@ -117,6 +118,18 @@ def test_a_target_reads_the_same_in_the_model(held, target):
     found = run_edited(held, target, {}, 2)
     expected = torch.full((2,), target.start(held).value, dtype=torch.float64)
     torch.testing.assert_close(found, expected, atol=5e-5, rtol=0)
+
+
+def test_all_logits_of_a_changed_model_are_those_that_are_read_one_by_one(llama):
+    site = Site("mlp_out", 1)
+    rules = {site: lambda live: live * torch.tensor([1.0, 0.0]).to(live)[:, None, None]}
+    together = edited_logits(llama, rules, 2)
+    for token in (9, 3):
+        alone = run_edited(llama, LogitTarget(token, -1), rules, 2)
+        assert torch.allclose(together[:, token].double(), alone.double(), atol=1e-5)
+    assert not torch.allclose(together[0], together[1], atol=1e-4)
+    clean = llama.replacement.model(Batch(tokens=llama.tokens[None])).logits[0, -1]
+    assert torch.allclose(together[0], clean, atol=1e-5)
 
 
 def test_silencing_is_predicted_to_take_the_attribution_away(llama):

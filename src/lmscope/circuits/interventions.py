@@ -205,6 +205,38 @@ def run_edited(
     """
     model = frozen.replacement.model
     reading, stage = reading_of(frozen, target), target.start(frozen).stage
+    edits = _edits(frozen, stage, rules, options)
+    batch = Batch(tokens=frozen.tokens[None].expand(n_rows, -1))
+    with model.edit(edits.edits()):
+        return reading(model.read(batch, [reading.site]))
+
+
+@torch.no_grad()
+def edited_logits(
+    frozen: Frozen,
+    rules: Mapping[Site, LatentRule],
+    n_rows: int,
+    options: InterventionOptions = _DEFAULTS,
+) -> Float[Tensor, "row vocab"]:
+    """All logits at the last position, in several rows whose features are changed each in its own way.
+
+    Args:
+        frozen: As of `run_edited`.
+        rules: What happens to the latents of sites; one at least.
+        n_rows: As of `run_edited`.
+        options: As of `run_edited`.
+    """
+    model = frozen.replacement.model
+    edits = _edits(frozen, len(frozen.stages), rules, options)
+    batch = Batch(tokens=frozen.tokens[None].expand(n_rows, -1))
+    with model.edit(edits.edits()):
+        return model(batch).logits[:, -1]
+
+
+def _edits(
+    frozen: Frozen, stage: int, rules: Mapping[Site, LatentRule], options: InterventionOptions
+) -> EditsInOrder:
+    """What is held and changed below a stage."""
     edits = EditsInOrder()
     for place, branch in frozen.branches():
         if place >= stage:
@@ -216,9 +248,7 @@ def run_edited(
         _hold_read(edits, frozen, stage, options.held)
     elif options.held.norms:
         hold_final(edits, frozen)
-    batch = Batch(tokens=frozen.tokens[None].expand(n_rows, -1))
-    with model.edit(edits.edits()):
-        return reading(model.read(batch, [reading.site]))
+    return edits
 
 
 def dense_latents(features: ActiveFeatures) -> Float[Tensor, "pos latent"]:
