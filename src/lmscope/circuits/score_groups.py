@@ -65,7 +65,8 @@ def score_groups(
     scale = frozen.replacement.model.weights.attention(layer).scale
     pairs = torch.einsum("qd,jkd->qkj", rows, columns) * scale
     scores = frozen_scores(frozen, layer, head, place)
-    _check(pairs, scores)
+    lengths = torch.linalg.vector_norm(columns, dim=-1).sum(1)
+    _check(pairs, scores, torch.linalg.vector_norm(rows, dim=-1).sum() * lengths * scale)
     return ScoreGroups(scores, pairs)
 
 
@@ -109,10 +110,10 @@ def _projected(
     return torch.cat([one.linear(vectors[:, place]), one.constant()])
 
 
-def _check(pairs: Tensor, scores: Tensor) -> None:
+def _check(pairs: Tensor, scores: Tensor, sizes: Tensor) -> None:
+    """Refuse pairs that miss scores by more than rounding; `sizes` are of what products are sums of."""
     missed = (pairs.double().sum((0, 1)) - scores.double()).abs()
-    allowed = ROUNDINGS * torch.finfo(pairs.dtype).eps
-    if not bool((missed <= allowed * (pairs.abs().sum((0, 1)) + scores.abs())).all()):
+    if not bool((missed <= ROUNDINGS * torch.finfo(pairs.dtype).eps * sizes.abs()).all()):
         raise LedgerError(
             f"Pairs by kind miss scores by up to {float(missed.max()):.6g}: they were not taken apart. Please report "
             "the model."

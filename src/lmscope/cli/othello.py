@@ -9,6 +9,8 @@ from lmscope.cli import console
 from lmscope.cli.failures import DONE
 from lmscope.cli.numbers import Count
 from lmscope.cli.options import Switch
+from lmscope.cli.othello_circuits import EXAMPLES as CIRCUITS_EXAMPLES
+from lmscope.cli.othello_circuits import circuits
 from lmscope.cli.othello_label import EXAMPLES as LABEL_EXAMPLES
 from lmscope.cli.othello_label import label
 from lmscope.cli.othello_train import EXAMPLES, train
@@ -24,6 +26,7 @@ _EXAMPLES: Final = """Example:
     lmscope othello play --n 1000 --size 6 > games.txt
     lmscope othello train othello-6x6
     lmscope othello label last
+    lmscope othello circuits RUN --labels labels.json
 
 Columns are letters and rows are numbers, a1 is at the top left. Black begins.
 """
@@ -33,6 +36,7 @@ _AT_ONCE: Final = 1000
 app = App(name="othello", help_epilogue=_EXAMPLES, help_format="plaintext")
 app.command(train, name="train", help_epilogue=EXAMPLES)
 app.command(label, name="label", help_epilogue=LABEL_EXAMPLES)
+app.command(circuits, name="circuits", help_epilogue=CIRCUITS_EXAMPLES)
 
 
 @app.command(

@@ -1,0 +1,471 @@
+"""What circuits of a model of Othello show, put together from sums over games, with intervals over games."""
+
+from collections.abc import Callable, Sequence
+from typing import Final, Literal
+
+import numpy as np
+from jaxtyping import Float64
+
+from lmscope.core.config import Config
+from lmscope.core.errors import DataError
+from lmscope.display.tables import Cell, Table
+from lmscope.evaluation.statistics import (
+    BootstrapOptions,
+    ContextSums,
+    Estimate,
+    Resamples,
+    ratio,
+)
+from lmscope.jobs.othello_findings import ABLATED, CONTROLS, COUNTS, LINE_KINDS, MET, METHODS
+
+Finding = Literal["logit", "ablation", "state", "attention", "thresholds"]
+FINDINGS: Final[tuple[Finding, ...]] = ("logit", "ablation", "state", "attention", "thresholds")
+Estimates = dict[str, Estimate]
+"""By name; what is undefined (0 / 0) is left out."""
+_Column = Float64[np.ndarray, "resample"]
+
+
+class GameSums(Config):
+    """What one game adds to all findings."""
+
+    game: int
+    n_places: int
+    sums: dict[str, tuple[float, ...]]
+
+
+class LogitArm(Config):
+    """Circuits of legal moves, or random features in their place.
+
+    By kind: `line`, a feature that speaks of a disc of a flanking line, anywhere in the game; `state`, one that says
+    at the place itself that an anchor is mine or a disc between yours; `legal`, one that says there that the move is
+    legal.
+    """
+
+    arm: str
+    has: Estimates
+    """Share of circuits with at least one such feature."""
+    share: Estimates
+    """Share of such features among those of circuits."""
+    n_features: float
+
+
+class LogitFinding(Config):
+    """Whether circuits of legal moves contain features of their flanking lines."""
+
+    n_places: int
+    arms: tuple[LogitArm, ...]
+    more: Estimates
+    """Share of circuits with such a feature, above that of random features at the same sites and positions."""
+
+
+class AblationArm(Config):
+    """Features that were taken out at the places that were tried."""
+
+    arm: str
+    below: Estimate | None = None
+    """Share of places where the move is no longer legal for the model."""
+    behind: Estimate | None = None
+    """Share where all other legal moves are likelier than it."""
+    both: Estimate | None = None
+    lost_probability: Estimate | None = None
+    """Of the move, on average."""
+    others_left: Estimate | None = None
+    """Share of the other legal moves, of those that were legal for the model, that are so still."""
+    n_features: float
+
+
+class AblationFinding(Config):
+    """Whether a move stops being legal for the model without the features of its flanking lines."""
+
+    least_probability: float
+    """What the model gives more to is legal for it."""
+    n_places: int
+    n_tried: int
+    """Places where the move was legal for the model and features of its lines fire."""
+    legal_before: Estimate | None = None
+    fires: Estimate | None = None
+    """Share of places where such features fire."""
+    legal_told: Estimate | None = None
+    """Share of legal moves that are legal for the model as it is."""
+    illegal_told: Estimate | None = None
+    """Share of moves that are not, and are not for the model."""
+    arms: tuple[AblationArm, ...]
+
+
+class StateFinding(Config):
+    """How much of a board-state feature comes from tokens of the moves that made its square so.
+
+    Shares are of the sizes of what token embeddings add to the feature, averaged over features.
+    """
+
+    n_features: int
+    makers: Estimate | None = None
+    """On the moves that put or turned the disc."""
+    makers_even: Estimate | None = None
+    """The same if all tokens had an equal share."""
+    other_makers: Estimate | None = None
+    """On the moves that put or turned the disc of another square."""
+    other_even: Estimate | None = None
+    last_maker: Estimate | None = None
+    """On the one that did it last."""
+    last_even: Estimate | None = None
+    top_is_maker: Estimate | None = None
+    """Share of features whose largest token is among the makers."""
+
+
+class HeadFinding(Config):
+    """One head, from the places that were drawn."""
+
+    layer: int
+    head: int
+    figures: Estimates
+    """`mine`: share of attention on moves of the player who moves next; `self`: on the last move; `mine by positions
+    alone`: the first if scores held only pairs of position embeddings; `mine without positions`: if they held no pair
+    with one."""
+    explained: Estimates
+    """Of how scores differ between keys, the share that each kind of pairs has; they sum to 1."""
+
+
+class AttentionFinding(Config):
+    """Whose moves heads attend to, and what makes their scores."""
+
+    n_places: int
+    even: Estimates
+    """`mine` and `self` if attention were even."""
+    heads: tuple[HeadFinding, ...]
+
+
+class ThresholdRow(Config):
+    """Circuits of one way at one threshold."""
+
+    threshold: float
+    n_features: float
+    figures: Estimates
+    """`precision`: share of features that speak of a disc of a line; `precision of labelled`: among those that say
+    anything; `recall`: of all that fire and speak so; `squares`: share of squares of lines that some speaks of;
+    `token precision`, `token recall`: of moves that put or turned discs of the lines."""
+
+
+class ThresholdFinding(Config):
+    """Circuits scored by what is known to be true."""
+
+    even: Estimates
+    """`precision` and `token precision` of all that fires, which random sets have."""
+    methods: dict[str, tuple[ThresholdRow, ...]]
+
+
+class OthelloCircuitsReport(Config):
+    """What one run found."""
+
+    model: str
+    weights_hash: str
+    size: int
+    """Squares along a side of the board."""
+    dictionaries: tuple[str, ...]
+    """By the sites that they write."""
+    n_labelled: int
+    """Latents that say something, in all dictionaries."""
+    n_games: int
+    n_places: int
+    logit: LogitFinding | None = None
+    ablation: AblationFinding | None = None
+    state: StateFinding | None = None
+    attention: AttentionFinding | None = None
+    thresholds: ThresholdFinding | None = None
+
+    def tables(self) -> tuple[Table, ...]:
+        """All findings for people."""
+        found: list[Table] = []
+        if self.logit is not None:
+            found += _logit_tables(self.logit)
+        if self.ablation is not None:
+            found.append(_ablation_table(self.ablation))
+        if self.state is not None:
+            found.append(_state_table(self.state))
+        if self.attention is not None:
+            found += _attention_tables(self.attention)
+        if self.thresholds is not None:
+            found += _threshold_tables(self.thresholds)
+        return tuple(found)
+
+
+class Totals:
+    """Sums of all games and of their resamples.
+
+    Args:
+        games: What each game adds.
+        options: How intervals are made.
+        seed: Of the resamples.
+
+    Raises:
+        DataError: There is no game.
+    """
+
+    def __init__(self, games: Sequence[GameSums], options: BootstrapOptions, seed: int) -> None:
+        if not games:
+            raise DataError("No game has a place to look at: take more games, or earlier places.")
+        sums = ContextSums(len(games))
+        names = dict.fromkeys(name for one in games for name in one.sums)
+        for name in names:
+            width = max(len(one.sums.get(name, ())) for one in games)
+            rows = [one.sums.get(name, (0.0,) * width) for one in games]
+            sums.columns[name] = np.array(rows, dtype=np.float64)[:, None]
+        if sums.n_contexts > options.max_units:
+            n = sums.n_contexts
+            groups = np.arange(n) * options.max_units // n
+            sums = sums.regrouped(groups, options.max_units)
+        self.resamples = Resamples(sums, options, seed)
+
+    def column(self, name: str, place: int = 0) -> _Column:
+        """One figure of a column, summed."""
+        return self.resamples.total(name)[:, place]
+
+    def value(self, name: str, place: int = 0) -> float:
+        """The same of all games, without resamples."""
+        return float(self.column(name, place)[0])
+
+    def share(self, of: _Column, all_of: _Column) -> Estimate | None:
+        """A ratio with its interval."""
+        return self.resamples.estimate(ratio(of, all_of))
+
+    def estimates(self, parts: dict[str, tuple[_Column, _Column]]) -> Estimates:
+        """Ratios by name, without undefined ones."""
+        found = {name: self.share(*pair) for name, pair in parts.items()}
+        return {name: one for name, one in found.items() if one is not None}
+
+
+def logit_finding(totals: Totals) -> LogitFinding:
+    """Of `othello_findings.logit_sums`."""
+    n = totals.column("logit n")
+
+    def has(arm: str, i: int) -> _Column:
+        return ratio(totals.column(f"logit {arm} has", i), n)
+
+    def arm_of(arm: str) -> LogitArm:
+        nodes = totals.column(f"logit {arm} nodes")
+        kinds = enumerate(LINE_KINDS)
+        of = {kind: (totals.column(f"logit {arm} of", i), nodes) for i, kind in kinds}
+        own = {k: totals.resamples.estimate(has(arm, i)) for i, k in enumerate(LINE_KINDS)}
+        return LogitArm(
+            arm=arm,
+            has={kind: one for kind, one in own.items() if one is not None},
+            share=totals.estimates(of),
+            n_features=float(nodes[0] / n[0]),
+        )
+
+    more = {
+        kind: totals.resamples.estimate(has("circuit", i) - has("same places", i))
+        for i, kind in enumerate(LINE_KINDS)
+    }
+    return LogitFinding(
+        n_places=round(n[0]),
+        arms=tuple(arm_of(arm) for arm in ("circuit", *CONTROLS)),
+        more={kind: one for kind, one in more.items() if one is not None},
+    )
+
+
+def ablation_finding(totals: Totals, least_probability: float) -> AblationFinding:
+    """Of `othello_findings.ablation_sums`."""
+    n, tried = totals.column("ablation places"), totals.column("ablation n")
+    others = totals.column("ablation others")
+
+    def arm_of(arm: str) -> AblationArm:
+        below, behind, both, lost = (
+            totals.share(totals.column(f"ablation {arm}", i), tried) for i in range(4)
+        )
+        return AblationArm(
+            arm=arm,
+            below=below,
+            behind=behind,
+            both=both,
+            lost_probability=lost,
+            others_left=totals.share(totals.column(f"ablation {arm} others"), others),
+            n_features=totals.value(f"ablation {arm}", 4) / max(tried[0], 1.0),
+        )
+
+    told = [
+        totals.share(totals.column("ablation told", i), totals.column("ablation moves", i))
+        for i in range(2)
+    ]
+    return AblationFinding(
+        least_probability=least_probability,
+        n_places=round(n[0]),
+        n_tried=round(tried[0]),
+        legal_before=totals.share(totals.column("ablation legal before"), n),
+        fires=totals.share(totals.column("ablation fires"), n),
+        legal_told=told[0],
+        illegal_told=told[1],
+        arms=tuple(arm_of(arm) for arm in ABLATED),
+    )
+
+
+def state_finding(totals: Totals) -> StateFinding:
+    """Of `othello_findings.state_sums`."""
+    n = totals.column("state")
+    makers, even, other, other_even, last, last_even, top = (
+        totals.share(totals.column("state", i), n) for i in range(1, 8)
+    )
+    return StateFinding(
+        n_features=round(n[0]),
+        makers=makers,
+        makers_even=even,
+        other_makers=other,
+        other_even=other_even,
+        last_maker=last,
+        last_even=last_even,
+        top_is_maker=top,
+    )
+
+
+def attention_finding(totals: Totals, n_layers: int) -> AttentionFinding:
+    """Of `othello_findings.attention_sums`."""
+    n = totals.column("attention n")
+    n_heads = totals.resamples.total("attention mine").shape[1] // n_layers
+    names = ("mine", "self", "mine by positions alone", "mine without positions")
+
+    def head_of(i: int) -> HeadFinding:
+        variance = totals.column("attention variance", i)
+        return HeadFinding(
+            layer=i // n_heads,
+            head=i % n_heads,
+            figures=totals.estimates(
+                {name: (totals.column(f"attention {name}", i), n) for name in names}
+            ),
+            explained=totals.estimates(
+                {name: (totals.column(f"attention of {name}", i), variance) for name in MET}
+            ),
+        )
+
+    even = {
+        "mine": (totals.column("attention n", 1), n),
+        "self": (totals.column("attention n", 2), n),
+    }
+    return AttentionFinding(
+        n_places=round(n[0]),
+        even=totals.estimates(even),
+        heads=tuple(head_of(i) for i in range(n_layers * n_heads)),
+    )
+
+
+def threshold_finding(
+    totals: Totals, thresholds: Sequence[float], n_places: int
+) -> ThresholdFinding:
+    """Of `othello_findings.threshold_sums`."""
+    true, squares, true_tokens, nodes, tokens = (totals.column("tau totals", i) for i in range(5))
+
+    def row(method: str, i: int) -> ThresholdRow:
+        kept, said, hit, told, moves, true_moves = (
+            totals.column(f"tau {method} {name}", i) for name in COUNTS
+        )
+        pairs = {
+            "precision": (hit, kept),
+            "precision of labelled": (hit, said),
+            "recall": (hit, true),
+            "squares": (told, squares),
+            "token precision": (true_moves, moves),
+            "token recall": (true_moves, true_tokens),
+        }
+        return ThresholdRow(
+            threshold=thresholds[i],
+            n_features=float(kept[0]) / n_places,
+            figures=totals.estimates(pairs),
+        )
+
+    even = {"precision": (true, nodes), "token precision": (true_tokens, tokens)}
+    return ThresholdFinding(
+        even=totals.estimates(even),
+        methods={m: tuple(row(m, i) for i in range(len(thresholds))) for m in METHODS},
+    )
+
+
+def _logit_tables(found: LogitFinding) -> list[Table]:
+    tables: list[tuple[str, Callable[[LogitArm], Estimates]]] = [
+        ("Circuits of legal moves with a feature of", lambda arm: arm.has),
+        ("Such features among those of circuits", lambda arm: arm.share),
+    ]
+    return [
+        Table(
+            ("features", "number", *LINE_KINDS),
+            tuple((one.arm, one.n_features, *_cells(of(one), LINE_KINDS)) for one in found.arms),
+            caption=f"{caption}, {found.n_places} places",
+        )
+        for caption, of in tables
+    ]
+
+
+def _ablation_table(found: AblationFinding) -> Table:
+    rows = tuple(
+        (
+            one.arm,
+            one.n_features,
+            *map(_cell, (one.below, one.behind, one.both, one.lost_probability, one.others_left)),
+        )
+        for one in found.arms
+    )
+    columns = ("taken out", "number", "not legal", "behind", "both", "p lost", "others legal")
+    caption = (
+        f"Moves without the features of their lines, {found.n_tried} of {found.n_places} places; a move is legal for the "
+        f"model above {found.least_probability:g} (so are {_cell(found.legal_told)} of legal moves, and "
+        f"{_cell(found.illegal_told)} of the others are not)"
+    )
+    return Table(columns, rows, caption=caption)
+
+
+def _state_table(found: StateFinding) -> Table:
+    rows = (
+        ("moves that made the square so", _cell(found.makers), _cell(found.makers_even)),
+        ("the last of them", _cell(found.last_maker), _cell(found.last_even)),
+        ("moves that made another square so", _cell(found.other_makers), _cell(found.other_even)),
+        ("largest token is one of the first", _cell(found.top_is_maker), _cell(found.makers_even)),
+    )
+    caption = f"Where board-state features come from, {found.n_features} features: share of tokens"
+    return Table(("tokens", "share", "if even"), rows, caption=caption)
+
+
+def _attention_tables(found: AttentionFinding) -> list[Table]:
+    names = ("mine", "self", "mine by positions alone", "mine without positions")
+    even = ", ".join(f"{name} {one}" for name, one in found.even.items())
+    heads = [(f"{one.layer}.{one.head}", one) for one in found.heads]
+    return [
+        Table(
+            ("head", *names),
+            tuple((name, *_cells(one.figures, names)) for name, one in heads),
+            caption=f"Attention to moves of the player who moves next, {found.n_places} places (if even: {even})",
+        ),
+        Table(
+            ("head", *MET),
+            tuple((name, *_cells(one.explained, MET)) for name, one in heads),
+            caption="What makes scores differ between keys, by what meets",
+        ),
+    ]
+
+
+def _threshold_tables(found: ThresholdFinding) -> list[Table]:
+    names = (
+        "precision",
+        "precision of labelled",
+        "recall",
+        "squares",
+        "token precision",
+        "token recall",
+    )
+    return [
+        Table(
+            ("threshold", "features", *names),
+            tuple((one.threshold, one.n_features, *_cells(one.figures, names)) for one in rows),
+            caption=f"{method} circuits against the flanking lines",
+        )
+        for method, rows in found.methods.items()
+    ]
+
+
+def _cells(found: Estimates, names: Sequence[str]) -> tuple[Cell, ...]:
+    return tuple(_cell(found.get(name)) for name in names)
+
+
+def _cell(one: Estimate | None) -> str:
+    if one is None:
+        return "—"
+    if one.low is None or one.high is None:
+        return f"{one.value:.3f}"
+    return f"{one.value:.3f} [{one.low:.3f}, {one.high:.3f}]"

@@ -1,0 +1,483 @@
+"""Circuits of players of Othello: planted features, rules by loops, and the job around them."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from lmscope.circuits.config import ReplacementOptions, TraceOptions
+from lmscope.circuits.frozen import freeze
+from lmscope.circuits.replacement import Replacement
+from lmscope.circuits.scores import head_pattern
+from lmscope.core.errors import ArtifactError, DataError, RecipeError
+from lmscope.core.rng import numpy_generator
+from lmscope.core.site import Site
+from lmscope.dictionaries.config import DictionaryConfig, ReLU
+from lmscope.dictionaries.dictionary import Dictionary
+from lmscope.evaluation.statistics import BootstrapOptions
+from lmscope.jobs import othello_circuits as job
+from lmscope.jobs.othello_circuit_report import (
+    GameSums,
+    Totals,
+    ablation_finding,
+    threshold_finding,
+)
+from lmscope.jobs.othello_findings import (
+    MET,
+    Seen,
+    ablation_sets,
+    ablation_sums,
+    attention_sums,
+    logit_sums,
+    state_sums,
+    threshold_sums,
+)
+from lmscope.jobs.othello_label_report import (
+    DictionaryTruth,
+    LatentTruth,
+    OthelloTruthReport,
+    StrongestFirings,
+    TruthLabel,
+)
+from lmscope.jobs.othello_nodes import LatentLabel, Nodes, Place, SiteLabels, drawn_places
+from lmscope.jobs.othello_train import PlayerShape
+from lmscope.models.batch import Batch
+from lmscope.models.fresh import fresh_model
+from lmscope.models.language_model import LanguageModel
+from lmscope.runs.signals import Interrupted
+from lmscope.text.worlds.flanks import by_next_player, flanking_lines, makers
+from lmscope.text.worlds.games import game_batch
+from lmscope.text.worlds.notation import othello_tokenizer
+from lmscope.text.worlds.othello import Othello
+
+WORLD = Othello(6)
+SITE = Site("resid_pre", 0)
+ALL = TraceOptions(threshold=0.0)
+WIDTH = 40
+"""More than there are tokens, so that a latent can fire on each alone."""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A player of random weights without position embeddings, and a dictionary of its tokens."""
+    shape = PlayerShape(n_layers=1, d_model=WIDTH, n_heads=2, d_hidden=16)
+    made = fresh_model(shape, othello_tokenizer(6), name="random", seed=1)
+    with torch.no_grad():
+        made.hf.transformer.wpe.weight.zero_()
+        made.hf.transformer.wte.weight.mul_(20)
+    path = tmp_path_factory.mktemp("player")
+    made.hf.save_pretrained(path / "model")
+    made.tokenizer.save_pretrained(path / "model")
+    planted(LanguageModel.load(str(path / "model"), device="cpu")).save(path / "planted")
+    return path
+
+
+@pytest.fixture(scope="module")
+def model(folder):
+    return LanguageModel.load(str(folder / "model"), device="cpu")
+
+
+def planted(model):
+    """Latent t - 1 fires on token t alone and writes its embedding."""
+    config = DictionaryConfig(
+        reads=(str(SITE),),
+        writes=(str(SITE),),
+        d_read=WIDTH,
+        d_write=WIDTH,
+        n_latents=WORLD.n_moves,
+        sparsity=ReLU(),
+        normalisation="none",
+        model=model.name,
+    )
+    made = Dictionary(config)
+    embedding = model.hf.transformer.wte.weight.detach()[1:]
+    with torch.no_grad():
+        made.W_dec.copy_(embedding)
+        made.W_enc.copy_(torch.linalg.pinv(embedding).T)
+        made.b_enc.fill_(-1e-3)
+        made.b_dec.zero_()
+    return made
+
+
+def labels_of(family):
+    """Each latent says something of the square of its token."""
+    return {
+        i: LatentLabel(f"{family} {WORLD.square_name(square)}")
+        for i, square in enumerate(WORLD.squares)
+    }
+
+
+@pytest.fixture(scope="module")
+def games():
+    return WORLD.random_games(6, numpy_generator(3, "circuits"))
+
+
+@pytest.fixture(scope="module")
+def seen(model, games):
+    """Places of games, as a function of what latents say."""
+    replacement = Replacement(model, [planted(model)], ReplacementOptions(dtype="float64"))
+    states = WORLD.replay(games.moves)
+    tokens = game_batch(games).tokens
+
+    def seen(family, game=0, n=3):
+        labels = {SITE: SiteLabels.of(WORLD, WORLD.n_moves, labels_of(family))}
+        rng = numpy_generator(0, "seen", game)
+        for place in drawn_places(games, states, game, n, 5, rng):
+            frozen = freeze(replacement, tokens[game]).until(place.place + 1)
+            made = makers(games, states, game, place.place)
+            own = by_next_player(states, game, place.place)
+            yield Seen(frozen, Nodes(frozen, labels), place, made, own, rng)
+
+    return seen
+
+
+def test_places_are_legal_moves_with_their_lines(games):
+    states = WORLD.replay(games.moves)
+    found = list(drawn_places(games, states, 2, 4, 5, numpy_generator(0, "x")))
+    assert len({one.place for one in found}) == 4
+    for one in found:
+        assert one.place >= 4
+        legal = WORLD.names(states.legal[2, one.place])
+        assert WORLD.square_name(one.move) in legal
+        assert len(legal) == len(one.others) + 1 >= 2
+        assert one.lines == flanking_lines(WORLD, one.move, one.mine, one.yours) != ()
+        squares = {square for line in one.lines for square in line.squares}
+        assert set(np.flatnonzero(one.on_line)) == squares
+        assert not (one.turned & one.anchors).any()
+    assert list(drawn_places(games, states, 2, 0, 5, numpy_generator(0, "x"))) == []
+
+
+def test_nodes_speak_of_the_squares_of_their_labels_where_they_are_active_enough(model, games):
+    frozen = freeze(Replacement(model, [planted(model)]), game_batch(games).tokens[0, :8])
+    labels = labels_of("mine")
+    quiet = int(WORLD.token_of[games.moves[0, 3]]) - 1
+    labels[quiet] = LatentLabel(labels[quiet].label, threshold=2.0)
+    nodes = Nodes(frozen, {SITE: SiteLabels.of(WORLD, WORLD.n_moves, labels)})
+    # One feature a move; none at the first, where dictionaries do not stand.
+    assert nodes.position.tolist() == [1, 2, 3, 4, 5, 6, 7]
+    expected = [-1 if t == 3 else int(games.moves[0, t]) for t in range(1, 8)]
+    assert nodes.square.tolist() == expected
+    where = np.zeros(36, dtype=bool)
+    where[games.moves[0, 5]] = True
+    assert np.flatnonzero(nodes.of_squares(where)).tolist() == [4]
+    assert not nodes.says("yours", where).any()
+    assert nodes.name(4) == (SITE, int(WORLD.token_of[games.moves[0, 5]]) - 1)
+    masks = nodes.masks(nodes.says("mine", where))
+    assert masks[SITE].nonzero().tolist() == [[5, int(WORLD.token_of[games.moves[0, 5]]) - 1]]
+
+
+def test_random_features_stand_where_the_others_do(model, games):
+    dictionary = planted(model)
+    with torch.no_grad():
+        dictionary.b_enc.fill_(0.5)  # so that every latent fires everywhere
+    frozen = freeze(Replacement(model, [dictionary]), game_batch(games).tokens[0, :5])
+    nodes = Nodes(frozen, {})
+    assert len(nodes) == 4 * WORLD.n_moves
+    rng = numpy_generator(0, "drawn")
+    chosen = nodes.drawn(40, rng)
+    assert chosen.sum() == 40
+    alike = nodes.drawn_alike(chosen, rng, among=~chosen)
+    assert not (alike & chosen).any()
+    counts = [np.bincount(nodes.position[mask], minlength=5).tolist() for mask in (chosen, alike)]
+    assert counts[0] == counts[1]
+    assert (nodes.drawn_alike(chosen, rng) != alike).any()
+    assert nodes.drawn(10**6, rng).all()
+
+
+def test_a_label_of_another_world_is_refused():
+    for text in ("corner a1", ""):
+        with pytest.raises(ArtifactError, match="labels of this world begin with move, mine"):
+            SiteLabels.of(WORLD, 4, {0: LatentLabel(text)})
+    with pytest.raises(ArtifactError, match="Latent 4 of 4"):
+        SiteLabels.of(WORLD, 4, {4: LatentLabel("mine a1")})
+    with pytest.raises(DataError, match="h8"):
+        SiteLabels.of(WORLD, 4, {0: LatentLabel("mine h8")})
+    said = SiteLabels.of(WORLD, 2, {0: LatentLabel("black to move"), 1: LatentLabel("position 3")})
+    assert said.square.tolist() == [-1, -1]
+
+
+def test_a_whole_circuit_has_what_earlier_moves_say_of_the_lines(seen, games):
+    for game in range(3):
+        for one in seen("yours", game):
+            found = logit_sums(one, ALL, 3)
+            place = one.place
+            # All features are kept; they are the moves behind the first, so loops over moves know the answer.
+            moves = [int(games.moves[game, t]) for t in range(1, place.place + 1)]
+            squares = {s for line in place.lines for s in line.squares}
+            between = {s for line in place.lines for s in line.turned}
+            n_line = sum(move in squares for move in moves)
+            n_state = int(moves[-1] in between)
+            assert found["logit circuit nodes"] == (len(moves),)
+            assert found["logit circuit of"] == (n_line, n_state, 0)
+            assert found["logit circuit has"] == (float(n_line > 0), n_state, 0)
+            # As many as there are, so that random sets are the same.
+            assert found["logit anywhere of"] == pytest.approx(found["logit circuit of"])
+            assert found["logit same places of"] == pytest.approx(found["logit circuit of"])
+
+
+def test_a_legal_move_feature_counts_at_the_place_alone(seen):
+    (one,) = seen("legal", 1, 1)
+    lines = one.nodes.of_lines(one.place)
+    assert not lines["legal"].any()  # latents say that squares are legal that are taken
+    place = Place(WORLD, 1, one.place.place, int(one.nodes.square[-1]), (), 0, 0, one.place.legal)
+    assert np.flatnonzero(one.nodes.of_lines(place)["legal"]).tolist() == [len(one.nodes) - 1]
+
+
+def test_taking_features_out_is_taking_their_embeddings_out(seen, model):
+    tried = 0
+    for game in range(4):
+        for one in seen("mine", game):
+            found = ablation_sums(one, 1e-9, everywhere=True)
+            place, tokens = one.place, one.frozen.tokens
+            sets = ablation_sets(one, everywhere=True)
+            assert found["ablation legal before"] == (1.0,)
+            assert found["ablation fires"] == (float(sets["line"].any()),)
+            if not sets["line"].any():
+                assert found["ablation line"] == (0.0,) * 5
+                continue
+            tried += 1
+            rows = torch.zeros(len(tokens), dtype=torch.bool)
+            rows[torch.from_numpy(one.nodes.position[sets["line"]])] = True
+
+            def gone(x, _at, rows=rows):
+                return x.masked_fill(rows[:, None], 0.0)
+
+            batch = Batch(tokens=tokens[None])
+            before = model(batch).logits[0, -1].double().softmax(-1)
+            with model.edit({SITE: gone}):
+                after = model(batch).logits[0, -1].double().softmax(-1)
+            below, behind, both, lost, n = found["ablation line"]
+            assert lost == pytest.approx(float((before - after)[place.token]), abs=1e-5)
+            assert n == sets["line"].sum()
+            assert below == 0.0
+            assert behind == float(after[place.token] < after[place.others].min())
+            assert both == 0.0
+            # With this threshold all that is above it is told legal.
+            assert found["ablation told"] == (len(place.others) + 1, 0)
+    assert tried > 3
+
+
+def test_a_move_below_the_threshold_is_not_tried(seen):
+    one = next(iter(seen("mine")))
+    found = ablation_sums(one, 0.999, everywhere=True)
+    assert found["ablation legal before"] == found["ablation n"] == (0.0,)
+    assert found["ablation line"] == (0.0,) * 5
+    assert found["ablation told"] == (0, WORLD.n_moves - len(one.place.legal))
+
+
+def test_features_that_are_taken_out_speak_of_the_lines_and_the_others_do_not(seen):
+    for one in seen("flipped", 2):
+        sets = ablation_sets(one, everywhere=True)
+        line = set(np.flatnonzero(one.place.on_line))
+        assert set(one.nodes.square[sets["line"]]) <= line
+        assert not set(one.nodes.square[sets["other squares"]]) & line
+        assert not (sets["same places"] & sets["line"]).any()
+        here = ablation_sets(one, everywhere=False)["line"]
+        assert set(one.nodes.position[here]) <= {one.place.place}
+
+
+def test_a_feature_of_a_token_comes_from_the_move_that_was_made(seen, games):
+    # The disc that was just put is the other player's, so its latent says so truly; it reads its token alone.
+    n = 0
+    for game in range(4):
+        for one in seen("yours", game):
+            (found,) = state_sums(one, 4).values()
+            if not found[0]:  # after a pass it is the player's own
+                continue
+            n += 1
+            assert found[0] == 1
+            t = one.place.place
+            made = one.made[games.moves[game, t]]
+            assert found[1] == pytest.approx(1, abs=1e-9)  # all on makers
+            assert found[2] == pytest.approx(made.mean())
+            assert found[5] == pytest.approx(float(np.flatnonzero(made)[-1] == t))
+            assert found[6] == pytest.approx(1 / (t + 1))
+            assert found[7] == 1
+            assert state_sums(one, 0) == {"state": (0.0,) * 8}
+    assert n > 5
+
+
+def test_attention_is_that_of_the_model_and_its_pairs_explain_all_of_the_scores(seen):
+    for one in seen("mine", 1):
+        found = attention_sums(one)
+        assert found["attention n"] == (1.0, one.own.mean(), 1 / len(one.own))
+        for head in range(2):
+            pattern = head_pattern(one.frozen, 0, head)[-1].numpy()
+            assert found["attention mine"][head] == pytest.approx(pattern[one.own].sum())
+            assert found["attention self"][head] == pytest.approx(pattern[-1])
+            parts = {name: found[f"attention of {name}"][head] for name in MET}
+            assert sum(parts.values()) == pytest.approx(found["attention variance"][head])
+            # There are no position embeddings, so that they alone attend evenly.
+            assert parts["position x position"] == parts["position x feature"] == 0
+            alone = found["attention mine by positions alone"][head]
+            assert alone == pytest.approx(one.own.mean())
+            assert found["attention mine without positions"][head] == pytest.approx(
+                found["attention mine"][head]
+            )
+
+
+def test_thresholds_of_nothing_and_of_all_have_the_recall_of_none_and_of_all(seen):
+    for one in seen("move", 2):
+        found = threshold_sums(one, (1e6, 0.0), TraceOptions())
+        n_true, n_squares, n_tokens, n_nodes, n_all = found["tau totals"]
+        assert n_nodes == len(one.nodes)
+        assert n_all == one.place.place + 1
+        for method in ("hierarchical", "standard", "random"):
+            of = {
+                name: found[f"tau {method} {name}"]
+                for name in ("kept", "said", "true", "squares", "tokens", "true tokens")
+            }
+            assert [of[name][0] for name in of] == [0] * 6
+            assert (of["kept"][1], of["said"][1], of["true"][1]) == (n_nodes, n_nodes, n_true)
+            assert (of["tokens"][1], of["true tokens"][1]) == (n_all, n_tokens)
+            assert of["squares"][1] == len(
+                set(one.nodes.square) & set(np.flatnonzero(one.place.on_line))
+            )
+            assert n_squares == one.place.on_line.sum()
+
+
+def test_circuits_of_all_ways_are_of_one_size(seen):
+    one = next(iter(seen("move", 3)))
+    found = threshold_sums(one, (0.2, 1e-4), TraceOptions())
+    sizes = {found[f"tau {m} kept"] for m in ("hierarchical", "standard", "random")}
+    tokens = {found[f"tau {m} tokens"] for m in ("hierarchical", "standard", "random")}
+    assert len(sizes) == len(tokens) == 1
+    ((few, many),) = sizes
+    assert 0 < few < many
+
+
+def test_what_was_never_tried_has_no_estimate(seen):
+    one = next(iter(seen("mine")))
+    sums = ablation_sums(one, 0.999, everywhere=True)
+    totals = Totals([GameSums(game=0, n_places=1, sums=sums)], BootstrapOptions(n_resamples=5), 0)
+    found = ablation_finding(totals, 0.999)
+    assert (found.n_places, found.n_tried) == (1, 0)
+    assert found.arms[0].below is None
+    none = threshold_sums(one, (1e6,), TraceOptions())
+    totals = Totals([GameSums(game=0, n_places=1, sums=none)], BootstrapOptions(n_resamples=5), 0)
+    row = threshold_finding(totals, (1e6,), 1).methods["hierarchical"][0]
+    assert "precision" not in row.figures
+    assert row.figures["squares"].value == 0
+
+
+def truth_file(path, name="planted", family="yours", f1=0.9):
+    """A file as `lmscope othello label` writes it, by hand."""
+    strongest = StrongestFirings(
+        n=1, moves_made=1, empties=1, n_legal=1, n_flipped=1, black=0, board=(0.0,) * 36
+    )
+    latents = tuple(
+        LatentTruth(
+            latent=latent,
+            n_fired=1,
+            max_activation=1.0,
+            labels=(
+                TruthLabel(
+                    label=one.label, threshold=0.0, f1=f1, precision=f1, recall=f1, chosen_f1=f1
+                ),
+            ),
+            strongest=strongest,
+        )
+        for latent, one in labels_of(family).items()
+    )
+    dictionary = DictionaryTruth(
+        name=name, reads=str(SITE), writes=str(SITE), n_latents=32, n_firing=32, mean_l0=1.0,
+        n_tokens=9, families=(), labels=(), latents=latents,
+    )  # fmt: skip
+    report = OthelloTruthReport(
+        model="player", weights_hash="0", size=6, n_games=4, seed=0, precision=0.95, min_f1=0.3,
+        dictionaries=(dictionary,),
+    )  # fmt: skip
+    report.save(path)
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def asked(folder):
+    file = truth_file(folder / "labels.json")
+
+    def asked(**changes):
+        values = {
+            "dictionaries": {"sources": [str(folder / "planted")], "calibration_tokens": 0},
+            "model": {"name": str(folder / "model"), "device": "cpu"},
+            "labels": {"file": file},
+            "places": {"n_games": 4, "places_per_game": 2},
+            "thresholds": [0.1, 0.0],
+            "bootstrap": {"n_resamples": 20},
+        }
+        return job.OthelloCircuitsRecipe.from_mapping({**values, **changes})
+
+    return asked
+
+
+@pytest.fixture(scope="module")
+def done(asked, tmp_path_factory):
+    return job.find_othello_circuits(asked(), root=tmp_path_factory.mktemp("circuits"))
+
+
+def test_a_run_holds_all_findings_and_tables_of_them(done):
+    found = job.read_othello_circuits(done)
+    assert (found.n_games, found.n_places, found.n_labelled, found.size) == (4, 8, 32, 6)
+    assert None not in (found.logit, found.ablation, found.state, found.attention, found.thresholds)
+    assert found.logit.n_places == found.attention.n_places == 8
+    assert len(found.attention.heads) == 2
+    whole = found.thresholds.methods["hierarchical"][1]
+    assert whole.figures["recall"].value == 1
+    assert whole.figures["precision"].value == pytest.approx(
+        found.thresholds.even["precision"].value
+    )
+    assert len(found.tables()) == 2 + 1 + 1 + 2 + 3
+    for table in found.tables():
+        assert table.rows
+        assert table.to_markdown()
+
+
+def test_a_stopped_run_goes_on_and_finds_the_same(asked, done, tmp_path, monkeypatch):
+    real, looked = job._Games.of, []
+
+    def stops(self, game):
+        if len(looked) == 2:
+            raise Interrupted(2)
+        looked.append(game)
+        return real(self, game)
+
+    monkeypatch.setattr(job._Games, "of", stops)
+    with pytest.raises(BaseException):  # noqa: B017, PT011 (as a signal does)
+        job.find_othello_circuits(asked(), root=tmp_path)
+    (path,) = tmp_path.iterdir()
+    again = []
+    monkeypatch.setattr(job._Games, "of", lambda self, game: again.append(game) or real(self, game))
+    resumed = job.find_othello_circuits(asked(), root=tmp_path, resume=path)
+    assert (looked, again) == ([0, 1], [2, 3])
+    assert job.read_othello_circuits(resumed) == job.read_othello_circuits(done)
+
+
+def test_without_labels_attention_is_looked_at_alone(asked, folder, tmp_path):
+    recipe = asked(labels={}, dictionaries={"sources": ["none"]})
+    found = job.read_othello_circuits(job.find_othello_circuits(recipe, root=tmp_path))
+    assert found.attention is not None
+    assert found.logit is None
+    assert found.dictionaries == ()
+    plan = job.plan_othello_circuits(recipe).values
+    assert (plan["findings"], plan["n_places"]) == ("attention", 8)
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_what_cannot_be_asked_is_refused_in_a_sentence(asked, folder, tmp_path):
+    with pytest.raises(RecipeError, match="nobody knows which features speak of a line"):
+        job.plan_othello_circuits(asked(labels={}, findings=["logit"]))
+    with pytest.raises(RecipeError, match="no feature that labels could be of"):
+        job.plan_othello_circuits(asked(dictionaries={"sources": ["none"]}))
+    with pytest.raises(ArtifactError, match="no labels of Othello features"):
+        job.plan_othello_circuits(asked(labels={"file": str(tmp_path / "absent.json")}))
+    other = truth_file(tmp_path / "other.json", name="plante")
+    with pytest.raises(ArtifactError, match=r"has no labels of 'planted'.*Did you mean plante"):
+        job.plan_othello_circuits(asked(labels={"file": other}))
+    poor = truth_file(tmp_path / "poor.json", f1=0.6)
+    with pytest.raises(ArtifactError, match=r"No latent of .* has a label with F1 of 0\.7 or more"):
+        job.plan_othello_circuits(asked(labels={"file": poor}))
+    assert job.plan_othello_circuits(asked(labels={"file": poor, "least_f1": 0.5}))
+    broken = tmp_path / "broken.json"
+    broken.write_text(json.dumps({"model": 3}), encoding="utf-8")
+    with pytest.raises(ArtifactError, match="no labels of Othello features"):
+        job.plan_othello_circuits(asked(labels={"file": str(broken)}))
