@@ -79,6 +79,7 @@ def test_labels_that_the_place_decides_have_a_chance_of_their_own():
     naive = label_table(firings, labels, TableOptions(n_permutations=3))
     assert naive.null_f1 is not None
     assert naive.null_f1[2] == 1.0  # other texts' labels are its own
+    assert not naive.above_null()[:, 2].any()
     told = label_table(firings, labels, TableOptions(n_permutations=3), by_place=[2])
     assert told.null_f1 is not None
     assert told.null_f1[2] < 0.4

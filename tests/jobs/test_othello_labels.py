@@ -142,6 +142,24 @@ def test_the_board_is_told_by_votes_and_probes(report):
     assert 1 / 3 < board.by_place_f1 < 1
 
 
+def test_the_board_of_probes_is_the_likeliest_after_each_move(report):
+    """Embeddings tell moves apart and no more, so least squares gives the mean of each move."""
+    games = held_out(WORLD, 60, 0)
+    states = WORLD.replay(games.moves)
+    board = WORLD.bits(states.mine).astype(int) - WORLD.bits(states.yours)
+    counts = np.zeros((36, 36, 3))
+    for game in range(0, 60, 2):
+        for t in range(1, 32):
+            counts[games.moves[game, t], range(36), board[game, t] + 1] += 1
+    right = [
+        (counts[games.moves[game, t]].argmax(1) - 1 == board[game, t]).mean()
+        for game in range(1, 60, 2)
+        for t in range(1, 32)
+    ]
+    found = report.dictionaries[0].board.probe_f1
+    assert found == pytest.approx(np.mean(right), abs=0.01)
+
+
 def test_f1_is_that_of_activations_and_rules_by_loops(report, folder, model):
     """One label by hand: what latent 7 says of `flipped c3`, on games of odd number."""
     found = Dictionary.load(folder)
