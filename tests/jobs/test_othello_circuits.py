@@ -9,6 +9,7 @@ import torch
 from lmscope.circuits.config import ReplacementOptions, TraceOptions
 from lmscope.circuits.frozen import freeze
 from lmscope.circuits.replacement import Replacement
+from lmscope.circuits.score_groups import ScoreGroups
 from lmscope.circuits.scores import head_pattern
 from lmscope.core.errors import ArtifactError, DataError, RecipeError
 from lmscope.core.rng import numpy_generator
@@ -30,6 +31,7 @@ from lmscope.jobs.othello_findings import (
     ablation_sums,
     attention_sums,
     logit_sums,
+    pairs_met,
     state_sums,
     threshold_sums,
 )
@@ -198,8 +200,9 @@ def test_a_label_of_another_world_is_refused():
 
 
 def test_a_whole_circuit_has_what_earlier_moves_say_of_the_lines(seen, games):
+    states = 0
     for game in range(3):
-        for one in seen("yours", game):
+        for one in seen("yours", game, 9):
             found = logit_sums(one, ALL, 3)
             place = one.place
             # All features are kept; they are the moves behind the first, so loops over moves know the answer.
@@ -208,12 +211,14 @@ def test_a_whole_circuit_has_what_earlier_moves_say_of_the_lines(seen, games):
             between = {s for line in place.lines for s in line.turned}
             n_line = sum(move in squares for move in moves)
             n_state = int(moves[-1] in between)
+            states += n_state
             assert found["logit circuit nodes"] == (len(moves),)
             assert found["logit circuit of"] == (n_line, n_state, 0)
             assert found["logit circuit has"] == (float(n_line > 0), n_state, 0)
             # As many as there are, so that random sets are the same.
             assert found["logit anywhere of"] == pytest.approx(found["logit circuit of"])
             assert found["logit same places of"] == pytest.approx(found["logit circuit of"])
+    assert 0 < states < 27
 
 
 def test_a_legal_move_feature_counts_at_the_place_alone(seen):
@@ -315,6 +320,18 @@ def test_attention_is_that_of_the_model_and_its_pairs_explain_all_of_the_scores(
             assert found["attention mine without positions"][head] == pytest.approx(
                 found["attention mine"][head]
             )
+
+
+def test_pairs_are_put_together_by_what_meets():
+    # Token, position, feature, other, constant: pair i, j is 5 i + j, and all 25 sum to 300.
+    met = pairs_met(ScoreGroups(torch.tensor([300.0]), torch.arange(25.0).view(5, 5, 1)))
+    assert {name: float(value[0]) for name, value in met.items()} == {
+        "position x position": 6,
+        "position x feature": 7 + 11,
+        "feature x feature": 12,
+        "token": 0 + 1 + 2 + 5 + 10,
+        "other": 300 - 6 - 18 - 12 - 18,
+    }
 
 
 def test_thresholds_of_nothing_and_of_all_have_the_recall_of_none_and_of_all(seen):

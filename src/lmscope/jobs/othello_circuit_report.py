@@ -455,7 +455,8 @@ def _threshold_tables(found: ThresholdFinding) -> list[Table]:
             tuple((one.threshold, one.n_features, *_cells(one.figures, names)) for one in rows),
             caption=f"{method} circuits against the flanking lines",
         )
-        for method, rows in found.methods.items()
+        for method in METHODS
+        if (rows := found.methods.get(method))
     ]
 
 
