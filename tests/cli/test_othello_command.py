@@ -5,7 +5,7 @@ import json
 import pytest
 
 from lmscope.cli.main import main
-from lmscope.text.worlds.notation import parse_game
+from lmscope.text.worlds.game_text import parse_game
 from lmscope.text.worlds.othello import Othello
 
 AFTER_F5_D6 = """\

@@ -88,7 +88,7 @@ def _random(world: "Othello", n: int, seed: int) -> "Iterator[Games]":
 def _write(games: "Games", as_json: bool) -> None:
     import json
 
-    from lmscope.text.worlds.notation import game_text
+    from lmscope.text.worlds.game_text import game_text
 
     for moves, passes in zip(games.moves, games.passes.tolist(), strict=True):
         text = game_text(moves, games.world)

@@ -4,7 +4,7 @@ import pytest
 from lmscope.core.errors import DataError
 from lmscope.core.rng import numpy_generator
 from lmscope.text.worlds.flanks import DIRECTIONS, Line, by_next_player, flanking_lines, makers
-from lmscope.text.worlds.notation import parse_game
+from lmscope.text.worlds.game_text import parse_game
 from lmscope.text.worlds.othello import Games, Othello
 
 

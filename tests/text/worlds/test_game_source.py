@@ -5,7 +5,8 @@ import pytest
 from lmscope.core.errors import DataError
 from lmscope.text.corpus import Corpus
 from lmscope.text.worlds import source as module
-from lmscope.text.worlds.notation import othello_tokenizer, parse_game
+from lmscope.text.worlds.game_text import parse_game
+from lmscope.text.worlds.notation import othello_tokenizer
 from lmscope.text.worlds.othello import Othello
 from lmscope.text.worlds.source import GameSource
 

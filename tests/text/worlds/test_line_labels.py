@@ -1,8 +1,8 @@
 import numpy as np
 
 from lmscope.text.worlds.flanks import DIRECTIONS
+from lmscope.text.worlds.game_text import parse_game
 from lmscope.text.worlds.line_labels import line_labels
-from lmscope.text.worlds.notation import parse_game
 from lmscope.text.worlds.othello import Games, Othello
 
 

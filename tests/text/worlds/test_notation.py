@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from lmscope.core.errors import DataError
-from lmscope.text.worlds.notation import game_text, othello_tokenizer, parse_game
+from lmscope.text.worlds.game_text import game_text, parse_game
+from lmscope.text.worlds.notation import othello_tokenizer
 from lmscope.text.worlds.othello import Othello
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from lmscope.core.errors import DataError
-from lmscope.text.worlds.notation import parse_game
+from lmscope.text.worlds.game_text import parse_game
 from lmscope.text.worlds.othello import Othello
 
 

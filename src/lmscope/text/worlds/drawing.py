@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from lmscope.text.worlds.board import COLUMNS
-from lmscope.text.worlds.notation import game_text, parse_game
+from lmscope.text.worlds.game_text import game_text, parse_game
 from lmscope.text.worlds.othello import Othello
 
 

@@ -1,9 +1,7 @@
-"""Games as people write them: `f5 d6 c3`, and the tokenizer of such texts."""
+"""The tokenizer of games as people write them: `f5 d6 c3`."""
 
 from typing import Final
 
-import numpy as np
-from jaxtyping import Int16
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
@@ -16,7 +14,7 @@ def othello_tokenizer(size: int) -> PreTrainedTokenizerFast:
     """A tokenizer of squares: `f5 d6` is two tokens, of which the first is for the first playable square.
 
     Padding is token 0. There is no BOS, and nothing is added. A word that is no playable square cannot be a token;
-    `parse_game` says so in a sentence.
+    `game_text.parse_game` says so in a sentence.
     """
     world = Othello(size)
     vocabulary = {PAD: 0} | {
@@ -27,26 +25,3 @@ def othello_tokenizer(size: int) -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, pad_token=PAD, model_max_length=world.n_moves
     )
-
-
-def parse_game(text: str, world: Othello) -> Int16[np.ndarray, "move"]:
-    """The squares that a game took, which must be legal one after another; it may be unfinished.
-
-    Args:
-        text: Names of squares, apart from each other by white space: `f5 d6 c3`. Passes are not written.
-        world: What is played.
-
-    Raises:
-        DataError: A word is no square, a move is not legal there, or the game is too long.
-    """
-    words = text.split()
-    moves = np.array([[world.square_of(word.lower()) for word in words]], dtype=np.int16)
-    moves = moves.reshape(1, len(words))
-    if len(words):
-        world.replay(moves)
-    return moves[0]
-
-
-def game_text(moves: Int16[np.ndarray, "move"], world: Othello) -> str:
-    """A game as text: `f5 d6 c3`."""
-    return " ".join(world.square_name(square) for square in moves if square >= 0)

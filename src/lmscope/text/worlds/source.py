@@ -9,7 +9,7 @@ from lmscope.core.errors import DataError
 from lmscope.core.rng import numpy_generator
 from lmscope.text.document import Document, DocumentSource, text_key
 from lmscope.text.sources import digest
-from lmscope.text.worlds.notation import game_text
+from lmscope.text.worlds.game_text import game_text
 from lmscope.text.worlds.othello import Othello
 
 PREFIX: Final = "othello:"
