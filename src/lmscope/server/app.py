@@ -15,11 +15,21 @@ from lmscope.server.bundle import Bundle
 from lmscope.server.context import Context
 from lmscope.server.guard import Guard, Stop
 from lmscope.server.responses import Json
-from lmscope.server.routes import dictionaries, features, graphs, home, live, runs, search, work
+from lmscope.server.routes import (
+    dictionaries,
+    features,
+    graphs,
+    home,
+    live,
+    othello,
+    runs,
+    search,
+    work,
+)
 from lmscope.server.schemas.common import FailureEnvelope
 from lmscope.server.settings import ServeSettings
 
-ROUTERS = (home, runs, dictionaries, features, graphs, search, live, work)
+ROUTERS = (home, runs, dictionaries, features, graphs, othello, search, live, work)
 
 
 def create_app(settings: ServeSettings) -> FastAPI:

@@ -9,6 +9,7 @@ from fastapi import Request
 from lmscope.server.library.graph_notes import GraphNotes
 from lmscope.server.library.graphs import GraphShelf
 from lmscope.server.library.library import Library
+from lmscope.server.library.othello_labels import OthelloLabels
 from lmscope.server.live.client import LiveModel
 from lmscope.server.settings import ServeSettings
 from lmscope.server.work.queue import JobQueue
@@ -27,6 +28,7 @@ class Context:
     jobs: JobQueue
     graphs: GraphShelf = field(default_factory=GraphShelf)
     graph_notes: GraphNotes = field(default_factory=GraphNotes)
+    othello_labels: OthelloLabels = field(default_factory=OthelloLabels)
     _refreshed: float = field(default=float("-inf"), init=False)
 
     @classmethod

@@ -546,6 +546,126 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/othello": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Players
+         * @description All players of Othello.
+         */
+        get: operations["players_api_othello_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/othello/{run}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Player
+         * @description The player that a run trained or studied.
+         */
+        get: operations["player_api_othello__run__get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/othello/{run}/game": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Game
+         * @description What is on the board after each move of a game.
+         */
+        post: operations["game_api_othello__run__game_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/othello/{run}/random": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Random Game
+         * @description A game of random legal moves; equal seeds give equal games.
+         */
+        get: operations["random_game_api_othello__run__random_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/othello/{run}/read": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Read
+         * @description What the model makes of a game, and which latents are on at each move.
+         */
+        post: operations["read_api_othello__run__read_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/othello/{run}/trace": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Trace
+         * @description Trace the logit of a square; the run of the graph lies below the first served folder.
+         */
+        post: operations["trace_api_othello__run__trace_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/runs/{run}": {
         parameters: {
             query?: never;
@@ -1351,6 +1471,55 @@ export interface components {
             values: number[];
         };
         /**
+         * Game
+         * @description A game, moment by moment.
+         */
+        Game: {
+            /**
+             * Game
+             * @description As it was read.
+             */
+            game: string;
+            /**
+             * Places
+             * @description The start, and then one after each move.
+             */
+            places: components["schemas"]["Place"][];
+            /** Size */
+            size: number;
+        };
+        /**
+         * GameRead
+         * @description What the model makes of a game.
+         */
+        GameRead: {
+            /** Elapsed S */
+            elapsed_s: number;
+            /**
+             * Latents
+             * @description All that are on in some move.
+             */
+            latents: components["schemas"]["PlayerLatent"][];
+            /**
+             * Moves
+             * @description One after each move; before the first one the model has read nothing.
+             */
+            moves: components["schemas"]["MoveRead"][];
+            /** Problems */
+            problems: components["schemas"]["Problem"][];
+        };
+        /**
+         * GameRequest
+         * @description A game, or the beginning of one.
+         */
+        GameRequest: {
+            /**
+             * Game
+             * @description Squares apart from each other by white space: `f5 d6 c3`. Passes are not written.
+             */
+            game: string;
+        };
+        /**
          * GraphDictionaryLine
          * @description A dictionary that features are of.
          */
@@ -1511,6 +1680,11 @@ export interface components {
              */
             n_tests: number;
             nodes: components["schemas"]["NodeColumns"];
+            /**
+             * Player
+             * @description Run of the player of Othello whose game the prompt is; its board can be looked at there.
+             */
+            player?: string | null;
             provenance: components["schemas"]["Provenance"];
             /**
              * Read Only
@@ -1913,6 +2087,16 @@ export interface components {
             threshold: number;
         };
         /**
+         * LatentOn
+         * @description A latent at one move.
+         */
+        LatentOn: {
+            /** Latent */
+            latent: number;
+            /** Value */
+            value: number;
+        };
+        /**
          * LedgerPart
          * @description What one kind of thing adds to the target.
          */
@@ -2029,6 +2213,37 @@ export interface components {
             name: string;
             /** Weights Hash */
             weights_hash: string | null;
+        };
+        /**
+         * MoveRead
+         * @description What the model makes of the game up to a move.
+         */
+        MoveRead: {
+            /**
+             * Counts
+             * @description Whether dictionaries count the move: not the first of a game, no outlier.
+             */
+            counts: boolean;
+            /**
+             * Latents
+             * @description Strongest first; 200 at most.
+             */
+            latents: components["schemas"]["LatentOn"][];
+            /**
+             * Legal Mass
+             * @description Of all legal moves together; null after the last move of a game.
+             */
+            legal_mass: number | null;
+            /**
+             * N On
+             * @description Latents that are on, in all.
+             */
+            n_on: number;
+            /**
+             * Probabilities
+             * @description Of each square to be taken next, from a1 along the row; 0 for the four of the start.
+             */
+            probabilities: number[];
         };
         /**
          * NodeColumns
@@ -2337,6 +2552,133 @@ export interface components {
             share: number;
         };
         /**
+         * Place
+         * @description A moment of a game; squares are numbered from a1 along the row.
+         */
+        Place: {
+            /** Black */
+            black: number[];
+            /**
+             * By
+             * @description Who took it.
+             */
+            by: ("black" | "white") | null;
+            /**
+             * Flipped
+             * @description Squares whose discs the move turned.
+             */
+            flipped: number[];
+            /**
+             * Legal
+             * @description Squares that may be taken next.
+             */
+            legal: number[];
+            /**
+             * Move
+             * @description The square that was just taken; null before the first move.
+             */
+            move: number | null;
+            /**
+             * Next
+             * @description Who may; null where the game is over.
+             */
+            next: ("black" | "white") | null;
+            /**
+             * Passed
+             * @description Whether the other player had to pass, so that the same one moves again.
+             */
+            passed: boolean;
+            /** White */
+            white: number[];
+        };
+        /**
+         * PlayerLatent
+         * @description A latent that is on somewhere in the game.
+         */
+        PlayerLatent: {
+            /**
+             * Label
+             * @description Of its atlas; empty without one.
+             */
+            label: string;
+            /** Label Known */
+            label_known: boolean;
+            /** Latent */
+            latent: number;
+            /**
+             * Says
+             * @description Best first.
+             */
+            says: components["schemas"]["Said"][];
+        };
+        /**
+         * PlayerLine
+         * @description A player of Othello in a line.
+         */
+        PlayerLine: {
+            /**
+             * Legal Top1
+             * @description Share of moves of games it never saw after which its likeliest next move is legal.
+             */
+            legal_top1?: number | null;
+            /** N Dictionaries */
+            n_dictionaries: number;
+            /** Name */
+            name: string;
+            /**
+             * Run
+             * @description The run that trained it; where that is not served, a run that trained dictionaries of it.
+             */
+            run: string;
+            /**
+             * Size
+             * @description Squares along a side of the board.
+             */
+            size: number;
+            /**
+             * Status
+             * @enum {string}
+             */
+            status: "created" | "running" | "interrupted" | "failed" | "done";
+        };
+        /**
+         * PlayerPage
+         * @description A player, and what can be asked of it.
+         */
+        PlayerPage: {
+            /**
+             * Dictionaries
+             * @description Of its activations, those whose weights are here.
+             */
+            dictionaries: components["schemas"]["DictionaryLine"][];
+            /**
+             * Labelled
+             * @description Ids of those whose latents were held against the rules (`lmscope othello label`).
+             */
+            labelled: string[];
+            player: components["schemas"]["PlayerLine"];
+            /** Problems */
+            problems: components["schemas"]["Problem"][];
+            /** Read Only */
+            read_only: boolean;
+            /**
+             * Sources
+             * @description Runs whose dictionaries a trace can be made of.
+             */
+            sources: string[];
+        };
+        /**
+         * Players
+         * @description All players of Othello.
+         */
+        Players: {
+            /**
+             * Players
+             * @description Newest first.
+             */
+            players: components["schemas"]["PlayerLine"][];
+        };
+        /**
          * PositionLine
          * @description Figures of a range of positions in the context.
          */
@@ -2471,6 +2813,19 @@ export interface components {
             snippets: components["schemas"]["Snippet"][];
         };
         /**
+         * ReadRequest
+         * @description A game for the model to read.
+         */
+        ReadRequest: {
+            /**
+             * Dictionary
+             * @description Id of a dictionary whose latents are wanted.
+             */
+            dictionary?: string | null;
+            /** Game */
+            game: string;
+        };
+        /**
          * Related
          * @description Another feature with a number: a cosine, or a share of positions (Jaccard).
          */
@@ -2585,6 +2940,11 @@ export interface components {
             n_steps: number | null;
             /** Name */
             name: string;
+            /**
+             * Player
+             * @description Run of the player of Othello that it trained or studied; games can be looked at there.
+             */
+            player?: string | null;
             /** Problems */
             problems: components["schemas"]["Problem"][];
             provenance: components["schemas"]["Provenance"];
@@ -2609,6 +2969,28 @@ export interface components {
             weights: {
                 [key: string]: string;
             };
+        };
+        /**
+         * Said
+         * @description What a latent says of the game, judged on games that chose neither it nor its threshold.
+         */
+        Said: {
+            /** F1 */
+            f1: number;
+            /**
+             * Label
+             * @description `mine d3`, `legal d3`, `move d3 turning up right`, `black to move`, `position 12`, ...
+             */
+            label: string;
+            /** Precision */
+            precision: number;
+            /** Recall */
+            recall: number;
+            /**
+             * Threshold
+             * @description It says so where its activation is above.
+             */
+            threshold: number;
         };
         /**
          * SavedGroup
@@ -2846,6 +3228,34 @@ export interface components {
             text: string;
             /** Title */
             title: string;
+        };
+        /**
+         * SquareRequest
+         * @description A square whose logit is traced.
+         */
+        SquareRequest: {
+            /**
+             * At
+             * @description After so many moves.
+             */
+            at: number;
+            /**
+             * Dictionaries
+             * @description One of the player's `sources`; null: none, so that attention and layers alone are traced.
+             */
+            dictionaries?: string | null;
+            /** Game */
+            game: string;
+            /**
+             * Square
+             * @description Numbered from a1 along the row.
+             */
+            square: number;
+            /**
+             * Threshold
+             * @description Share of the target that a feature needs; null: 0.01.
+             */
+            threshold?: number | null;
         };
         /**
          * SteerAnswer
@@ -4198,6 +4608,204 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Grid"];
+                };
+            };
+            /** @description Refused, and why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["FailureEnvelope"];
+                };
+            };
+        };
+    };
+    players_api_othello_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Players"];
+                };
+            };
+            /** @description Refused, and why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["FailureEnvelope"];
+                };
+            };
+        };
+    };
+    player_api_othello__run__get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                run: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PlayerPage"];
+                };
+            };
+            /** @description Refused, and why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["FailureEnvelope"];
+                };
+            };
+        };
+    };
+    game_api_othello__run__game_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                run: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["GameRequest"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Game"];
+                };
+            };
+            /** @description Refused, and why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["FailureEnvelope"];
+                };
+            };
+        };
+    };
+    random_game_api_othello__run__random_get: {
+        parameters: {
+            query?: {
+                seed?: number;
+            };
+            header?: never;
+            path: {
+                run: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Game"];
+                };
+            };
+            /** @description Refused, and why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["FailureEnvelope"];
+                };
+            };
+        };
+    };
+    read_api_othello__run__read_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                run: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ReadRequest"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["GameRead"];
+                };
+            };
+            /** @description Refused, and why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["FailureEnvelope"];
+                };
+            };
+        };
+    };
+    trace_api_othello__run__trace_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                run: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SquareRequest"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TraceAnswer"];
                 };
             };
             /** @description Refused, and why. */

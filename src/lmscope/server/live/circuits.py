@@ -123,8 +123,8 @@ class Circuits:
 
         Args:
             payload: `root`, `prompt`, `target` and `threshold` (or null), and where the parts come from:
-                `like` (the folder of another trace), `dictionaries` (of a run that trained some), or none; `only`
-                names some of them.
+                `like` (the folder of another trace), `dictionaries` (of a run that trained some, or `none`), or
+                nothing; `only` names some of them, and `model` (which may be absent) the model.
 
         Raises:
             LmscopeError: As of `jobs.trace.trace`.
@@ -245,9 +245,10 @@ def _asked(payload: Mapping[str, Any]) -> TraceRecipe:
     }
     if payload["like"] is None:
         sources = () if payload["dictionaries"] is None else (payload["dictionaries"],)
-        recipe = TraceRecipe.from_mapping(
-            {"dictionaries": {"sources": list(sources)}}, "the request"
-        )
+        values: dict[str, Any] = {"dictionaries": {"sources": list(sources)}}
+        if payload.get("model") is not None:
+            values["model"] = {"name": payload["model"]}
+        recipe = TraceRecipe.from_mapping(values, "the request")
     else:
         before = recipe_of(Path(payload["like"]), ()).to_mapping()
         recipe = TraceRecipe.from_mapping({key: before[key] for key in _SHARED}, "the request")

@@ -20,6 +20,7 @@ from lmscope.server.live.benches import Benches
 from lmscope.server.live.circuits import Circuits
 from lmscope.server.live.claims import claim_answer
 from lmscope.server.live.directions import Comparisons
+from lmscope.server.live.players import game_answer
 from lmscope.server.live.protocol import Report, error_name, line, read_line, report_line
 from lmscope.server.live.score_panel import score_answer
 
@@ -46,6 +47,7 @@ class Worker:
             "claim": lambda payload: claim_answer(circuits, payload),
             "scores": lambda payload: score_answer(circuits, payload),
             "trace": circuits.trace,
+            "game": lambda payload: game_answer(self._benches, payload),
         }
 
     def do(self, request: Mapping[str, Any]) -> None:

@@ -16,7 +16,7 @@ import orjson
 from lmscope.core import errors
 from lmscope.core.errors import LmscopeError
 
-Kind = Literal["probe", "steer", "compare", "map", "claim", "scores", "trace"]
+Kind = Literal["probe", "steer", "compare", "map", "claim", "scores", "trace", "game"]
 Stage = Literal["starting", "loading", "ready", "busy"]
 
 

@@ -231,6 +231,8 @@ class GraphPage(Answer):
     """Whether views, tests and traces are refused."""
     live: bool
     """Whether its dictionaries are here, so that tests and scores can be asked for."""
+    player: str | None = None
+    """Run of the player of Othello whose game the prompt is; its board can be looked at there."""
     provenance: Provenance
 
 

@@ -41,6 +41,8 @@ class RunPage(Answer):
     artifacts: list[str]
     """Paths below the run's `artifacts`, two levels deep."""
     dictionaries: list[DictionaryLine]
+    player: str | None = None
+    """Run of the player of Othello that it trained or studied; games can be looked at there."""
     problems: list[Problem]
     provenance: Provenance
 

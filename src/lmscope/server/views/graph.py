@@ -11,6 +11,7 @@ from lmscope.jobs.trace_record import TraceRecord
 from lmscope.server.context import Context
 from lmscope.server.library.graph_columns import GraphColumns
 from lmscope.server.library.graphs import GraphEntry
+from lmscope.server.library.players import board_of
 from lmscope.server.schemas.common import Problem
 from lmscope.server.schemas.graph import (
     FaithfulnessLine,
@@ -120,6 +121,7 @@ def graph_page(context: Context, run: str, name: str, share: float, n_links: int
         "views": sorted(context.graph_notes.views(entry)),
         "read_only": context.settings.read_only,
         "live": has_weights(context.library, entry, found),
+        "player": board_of(context.library, entry.run),
         "provenance": graph_provenance(entry, found, share),
     }
 

@@ -64,13 +64,9 @@ async def trace(context: Context, request: TraceRequest) -> TraceAnswer:
         WrongInput: It holds no dictionaries, or there is no folder for runs.
         LmscopeError: The process with the model says why not.
     """
-    if context.settings.read_only:
-        raise ReadOnly(
-            "This server changes nothing, so nothing is traced. Start it without --read-only."
-        )
-    root = first_folder(context.library)
+    root = folder_of_traces(context)
     payload: dict[str, Any] = {
-        "root": str(root),
+        "root": root,
         "like": None,
         "dictionaries": None,
         "only": request.only or [],
@@ -88,6 +84,29 @@ async def trace(context: Context, request: TraceRequest) -> TraceAnswer:
             raise WrongInput(
                 f"The run '{run.id}' has no dictionaries. Choose one that trained some, or that traced with some."
             )
+    return await traced(context, payload)
+
+
+def folder_of_traces(context: Context) -> str:
+    """Where runs that trace are put.
+
+    Raises:
+        ReadOnly: This server changes nothing.
+        WrongInput: There is no folder for runs.
+    """
+    if context.settings.read_only:
+        raise ReadOnly(
+            "This server changes nothing, so nothing is traced. Start it without --read-only."
+        )
+    return str(first_folder(context.library))
+
+
+async def traced(context: Context, payload: Mapping[str, Any]) -> TraceAnswer:
+    """The graph that the process with the model makes, once the library has seen it.
+
+    Raises:
+        LmscopeError: The process says why not.
+    """
     answer = await context.live.ask("trace", payload)
     await asyncio.to_thread(context.library.refresh)
     id_ = next(

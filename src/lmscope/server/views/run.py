@@ -9,6 +9,7 @@ from typing import Any, Final
 from lmscope.server.library.entries import RunEntry
 from lmscope.server.library.journals import Events, Metrics
 from lmscope.server.library.library import Library
+from lmscope.server.library.players import board_of
 from lmscope.server.schemas.common import Problem, Provenance, Snippet
 from lmscope.server.schemas.run import Curves, RunEvent, RunPage
 from lmscope.server.views.curves import lines
@@ -23,6 +24,7 @@ _VERBS: Final = {
     "geometry": "geometry",
     "convert": "convert",
     "trace": "trace",
+    "othello": "othello train",
 }
 """The command of each job."""
 _MOST_ARTIFACTS: Final = 2000
@@ -57,6 +59,7 @@ def run_page(library: Library, run: RunEntry) -> RunPage:
         dictionaries=[
             dictionary_line(dictionaries[one]) for one in run.dictionaries if one in dictionaries
         ],
+        player=board_of(library, run),
         problems=[
             *(one for one in library.problems() if Path(one.where).is_relative_to(where)),
             *(Problem(where=row.name, message=row.problem) for row in run.suite if row.problem),
