@@ -92,12 +92,14 @@ def test_small_flows_can_be_left_out(frozen):
     assert len(some.flow) == int((every.flow.abs() > 0.05).sum()) < len(every.flow)
 
 
-def test_edges_come_by_the_sites_of_their_ends_then_by_goal_and_source(frozen):
+def test_edges_lie_in_rows_that_can_be_put_in_order(frozen):
     found = attribute(frozen, TARGETS[0], TraceOptions(threshold=0.0, relative=False))
     edges = flow_edges(found)
-    place = {site: i for i, site in enumerate(found.sites)}
-    site = [place[one] for one in edges.sites]
-    ends = zip(edges.goal.tolist(), edges.source.tolist(), strict=True)
-    keys = [(-1 if goal < 0 else site[goal], site[source], goal, source) for goal, source in ends]
-    assert len(keys) == len(set(keys)) > 100
-    assert keys == sorted(keys)
+    assert edges.counts.sum() == len(edges.flow) == len(edges.source) == len(edges.goal)
+    assert sorted(edges.goals.tolist()) == list(range(-1, len(edges.node)))
+    for sources in edges.source.split(edges.counts.tolist()):
+        assert sources.tolist() == sorted(set(sources.tolist()))
+    order = edges.order()
+    ends = list(zip(edges.goal[order].tolist(), edges.source[order].tolist(), strict=True))
+    assert ends == sorted(ends)
+    assert len(ends) == len(set(ends)) > 100

@@ -8,7 +8,6 @@ from lmscope.circuits.edges import feature_rows
 from lmscope.circuits.frozen import freeze
 from lmscope.circuits.joint_descent import Readers, joint_rows
 
-
 PATTERNS = {"atol": 1e-5, "rtol": 1e-5}
 """How close two runs are: the model itself computes their attention patterns, in float32."""
 

@@ -25,6 +25,7 @@ N_DICTIONARIES = {
     "circuits-smollm2": 2 * 30,
     "demo": 1,
     "demo-gpu": 1,
+    "scope-garden": 4 + 4,
     "scope-gpt2-small": 2 * 12,
     "scope-llama-3.1-8b": 4 * 32 * 2,
     "scope-pythia-160m": 4 * 12,

@@ -107,6 +107,12 @@ def test_without_counterfactuals_they_cannot_be_put_in(asked, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_without_prompts_it_says_where_to_get_some(capsys, tmp_path):
+    assert main(["circuits", "--dictionaries", "none", "--runs-dir", str(tmp_path)]) == 2
+    assert "There are no prompts to find circuits on" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
 def test_the_plan_counts_circuits(asked):
     plan = job.plan_circuits(asked(at_most=2)).to_mapping()
     assert plan["n_prompts"] == 2

@@ -7,7 +7,6 @@ times what one unit of the upper feature adds to the target; the flow into a fea
 attribution (conservation), so a circuit's edges hold all of the target that its nodes do.
 """
 
-from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -23,9 +22,8 @@ from lmscope.circuits.frozen_norm import Biases, BiasKey
 from lmscope.circuits.joint_descent import Readers, joint_rows
 from lmscope.core.site import Site
 
-_TARGET: Final = -1
-_Part = tuple[Tensor, Tensor, Tensor]
-"""Sources, goals and flows of some edges."""
+_PAIRS: Final = 1 << 19
+"""Pairs of features whose flows are looked at together."""
 CHUNK_BYTES: Final = 1 << 26
 """Read vectors that are carried at once take about so much memory."""
 
@@ -61,10 +59,15 @@ class FlowEdges:
 
     Features are numbered through, in forward order of their sites, then by position and latent.
 
+    Edges lie in compressed rows, all that ends in one goal together and by ascending sources; rows come in no
+    particular order.
+
     Attributes:
         sites: The site of each number.
         node: Its place among the site's active features.
-        source, goal: Numbers of the lower and the upper feature of each edge; -1 as goal is the target.
+        goals: Number of the upper feature of each row; -1 is the target.
+        counts: Edges of each row.
+        source: Number of the lower feature of each edge.
         flow: Along each edge.
         tokens: Into each feature from tokens, the last row into the target.
         positions: Likewise from position embeddings.
@@ -74,14 +77,28 @@ class FlowEdges:
 
     sites: tuple[Site, ...]
     node: Int[Tensor, "feature"]
+    goals: Int[Tensor, "goal"]
+    counts: Int[Tensor, "goal"]
     source: Int[Tensor, "edge"]
-    goal: Int[Tensor, "edge"]
     flow: Float[Tensor, "edge"]
     tokens: Float[Tensor, "row pos"]
     positions: Float[Tensor, "row pos"]
     errors: Mapping[Site, Float[Tensor, "row pos"]]
     leaves: Mapping[Site, Float[Tensor, "row pos"]]
     biases: Float[Tensor, "row"]
+
+    @property
+    def goal(self) -> Int[Tensor, "edge"]:
+        """Number of the upper feature of each edge; -1 is the target."""
+        return self.goals.repeat_interleave(self.counts)
+
+    def order(self) -> Int[Tensor, "edge"]:
+        """Places of all edges, the target's first, then by goals and sources."""
+        rows = self.goals.argsort()
+        begin = (self.counts.cumsum(0) - self.counts)[rows]
+        counts = self.counts[rows]
+        shift = begin - (counts.cumsum(0) - counts)
+        return torch.arange(len(self.flow), device=rows.device) + shift.repeat_interleave(counts)
 
 
 def flow_edges(found: Attribution, *, least: float = 0.0) -> FlowEdges:
@@ -116,17 +133,24 @@ class _Rows:
 
     def __init__(self, frozen: Frozen, features: Sequence[Readers], least: float) -> None:
         self._features, self._least = features, least
-        self._number = {one.site: (i, one.number.int()) for i, one in enumerate(features)}
+        self._n = sum(len(one) for one in features)
+        self._numbers = [(one.site, one.number.int()) for one in features]
         counts = torch.tensor([len(one) for one in features], dtype=torch.long)
         above = torch.arange(len(features)).repeat_interleave(counts)
-        self._site_of = torch.cat([above, above.new_tensor([_TARGET])]).to(frozen.embed.device)
-        self._n = sum(len(one) for one in features)
+        # The target stands above all sites.
+        self._site_of = torch.cat([above, above.new_tensor([len(features)])])
         self._new = lambda: frozen.embed.new_zeros(self._n + 1, frozen.n_positions)
         self.tokens, self.positions = self._new(), self._new()
         self.errors: dict[Site, Tensor] = {}
         self.leaves: dict[Site, Tensor] = {}
         self.biases = frozen.embed.new_zeros(self._n + 1)
-        self._parts: dict[tuple[int, int], list[_Part]] = defaultdict(list)
+        most = _most_edges(frozen, features)
+        # Memory is taken only where something is written to it.
+        self._source = torch.empty(most, dtype=torch.int32)
+        self._flow = torch.empty(most, dtype=frozen.embed.dtype)
+        self._at = 0
+        self._goals: list[Tensor] = []
+        self._counts: list[Tensor] = []
 
     def add(
         self, goals: Int[Tensor, "target"], gradient: Float[Tensor, "target"], rows: DirectRows
@@ -141,48 +165,69 @@ class _Rows:
                 if site not in mine:
                     mine[site] = self._new()
                 mine[site][goals, :length] = values * unit
+        goals = goals.cpu()
+        self._goals.append(goals)
         above, sizes = self._site_of[goals].unique_consecutive(return_counts=True)
-        blocks = [goals.int().split(sizes.tolist()), unit.split(sizes.tolist())]
-        for site, direct in rows.sites.items():
-            below, numbers = self._number[site]
-            parts = zip(above.tolist(), direct.split(sizes.tolist()), *blocks, strict=True)
-            for upper_site, values, upper_goals, units in parts:
-                if _TARGET < upper_site <= below:
-                    continue  # it stands no higher
-                flow = values * units
-                upper, lower = (flow.abs() > self._least).nonzero(as_tuple=True)
-                if len(upper):
-                    part = numbers[lower], upper_goals[upper], flow[upper, lower]
-                    self._parts[upper_site, below].append(part)
+        end = 0
+        for site, size in zip(above.tolist(), sizes.tolist(), strict=True):
+            begin, end = end, end + size
+            self._add(site, slice(begin, end), unit, rows.sites)
+
+    def _add(
+        self,
+        above: int,
+        part: slice,
+        unit: Tensor,
+        sites: Mapping[Site, Float[Tensor, "_row _node"]],
+    ) -> None:
+        """Flows from features of lower sites into some rows, which stand at one site."""
+        lower = [(sites[one][part], n) for one, n in self._numbers[:above] if one in sites]
+        n = sum(values.shape[1] for values, _ in lower)
+        if not n:
+            self._counts.append(torch.zeros(part.stop - part.start, dtype=torch.long))
+            return
+        numbers = torch.cat([number[: values.shape[1]] for values, number in lower])
+        rows = max(1, _PAIRS // n)
+        columns = zip(*(values.split(rows) for values, _ in lower), strict=True)
+        for values, units in zip(columns, unit[part].split(rows), strict=True):
+            flow = torch.cat(values, 1) * units
+            large = flow.abs() > self._least
+            self._counts.append(large.sum(1).cpu())
+            begin, self._at = self._at, self._at + int(self._counts[-1].sum())
+            self._flow[begin : self._at] = flow[large]
+            self._source[begin : self._at] = numbers.expand_as(flow)[large]
 
     def edges(self) -> FlowEdges:
-        """All of them: into the target first, then by sites of the upper and of the lower end.
-
-        Within two sites they come as they were added: by upper ends, whose numbers follow their positions.
-        """
-        n = sum(len(flow) for parts in self._parts.values() for _, _, flow in parts)
-        source, goal = (torch.empty(n, dtype=torch.int32) for _ in range(2))
-        flow, at = torch.empty(n, dtype=self.biases.dtype), 0
-        for key in sorted(self._parts):
-            for part in self._parts.pop(key):
-                end = at + len(part[2])
-                source[at:end], goal[at:end], flow[at:end] = part
-                at = end
-        goal[goal == self._n] = -1
+        """All of them."""
         features, device = self._features, self.biases.device
+        goals = torch.cat(self._goals)
         none = torch.zeros(0, dtype=torch.long, device=device)
         return FlowEdges(
             tuple(one.site for one in features for _ in range(len(one))),
             torch.cat([one.nodes for one in features] or [none]),
-            source.to(device),
-            goal.to(device),
-            flow.to(device),
+            goals.masked_fill(goals == self._n, -1).to(device),
+            torch.cat(self._counts).to(device),
+            self._source[: self._at].to(device),
+            self._flow[: self._at].to(device),
             self.tokens,
             self.positions,
             self.errors,
             self.leaves,
             self.biases,
         )
+
+
+def _most_edges(frozen: Frozen, readers: Sequence[Readers]) -> int:
+    """How many edges there are when no flow is 0."""
+    n = sum(len(one) for one in readers)
+    lower: list[Tensor] = []
+    for one in readers:
+        features = frozen.branch(one.site)[1].features
+        assert features is not None
+        position = features.position[one.nodes]
+        n += sum(int(torch.searchsorted(below, position, right=True).sum()) for below in lower)
+        lower.append(position)
+    return n
 
 
 def _copied(biases: Biases) -> Biases:

@@ -114,7 +114,9 @@ class _Building:
                 )
             )
         # Features are numbered from 0 and the target is -1, so their places are one more.
-        self._add(self.edges.source + 1, self.edges.goal + 1, self.edges.flow)
+        order = self.edges.order()
+        source, goal = self.edges.source[order], self.edges.goal[order]
+        self._add(source + 1, goal + 1, self.edges.flow[order])
 
     def add_leaves(self) -> None:
         """Tokens, positions, errors, outputs that are not traced through, and constants."""

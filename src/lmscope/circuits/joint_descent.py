@@ -19,7 +19,9 @@ from lmscope.circuits.frozen_norm import Biases, BiasKey
 from lmscope.core.site import Site
 
 CHUNK_BYTES: Final = 1 << 24
-"""Read vectors that are carried at once take about so much memory; with more, products run no faster."""
+"""Read vectors that are carried at once take about so much memory,"""
+PAIRS: Final = 1 << 12
+"""and are of so many pairs of feature and position; with more, products run no faster."""
 _SPREAD: Final = 1.25
 """Features descend together whose positions, counted from 1, differ by no more than this factor,"""
 _WASTED: Final = 128
@@ -74,7 +76,7 @@ def joint_rows(
         return
     position = torch.cat([_features(branch).position[one.nodes] for (_, branch), one in places])
     width = max(frozen.embed.shape[1], *(_width(branch) for (_, branch), _ in places))
-    most = CHUNK_BYTES // (width * frozen.embed.element_size())
+    most = min(PAIRS, CHUNK_BYTES // (width * frozen.embed.element_size()))
     order = position.argsort(stable=True)
     sizes = [len(one) for one in readers if len(one)]
     for length, chosen in _chunks(position[order], most):

@@ -17,7 +17,8 @@ class Circuit:
     """Which dictionaries stand in which model."""
 
     dictionaries: Annotated[tuple[str, ...], Parameter(metavar="RUN", show_default=False)] = ()
-    """A run, `last`, a folder, hf:owner/repo, or none. Repeatable."""
+    """A run, `last`, a folder, hf:owner/repo, or none; absent: those that come with lmscope (model `garden`).
+    Repeatable."""
     only: Annotated[tuple[str, ...], Parameter(metavar="NAME", show_default=False)] = ()
     """Take only these of them: a name or a pattern such as 'mlp_norm-*'. Repeatable."""
     model: Annotated[str | None, Parameter(metavar="NAME")] = None
@@ -37,7 +38,9 @@ class Circuit:
         """The recipe keys that were given here."""
         return given(
             {
-                "dictionaries.sources": [_source(text, runs_dir) for text in self.dictionaries]
+                "dictionaries.sources": [
+                    dictionary_source(text, runs_dir) for text in self.dictionaries
+                ]
                 or None,
                 "dictionaries.only": list(self.only) or None,
                 "dictionaries.other_model": self.other_model or None,
@@ -50,7 +53,16 @@ class Circuit:
         )
 
 
-def _source(text: str, runs_dir: Path) -> str:
+def dictionary_source(text: str, runs_dir: Path) -> str:
+    """What a recipe calls the source of dictionaries that a person named: runs become folders.
+
+    Args:
+        text: A run, `last`, a folder, `hf:owner/repo`, or `none`.
+        runs_dir: The folder of all runs.
+
+    Raises:
+        RunError: No run is called so.
+    """
     from lmscope.cli.run_names import find_run
     from lmscope.jobs.trace_dictionaries import NONE
 

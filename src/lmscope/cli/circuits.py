@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _EXAMPLES: Final = """Example:
 
     lmscope tasks write induction --n 50 > induction.jsonl
-    lmscope circuits induction.jsonl --dictionaries RUN
+    lmscope circuits induction.jsonl
     lmscope circuits ioi.jsonl --dictionaries RUN --ablation counterfactual
     lmscope circuits induction.jsonl --dictionaries RUN --at-most 20 --json
     lmscope circuits --resume RUN

@@ -140,14 +140,13 @@ def _length(word: str) -> int:
 
 def _split(target: str | None, runs_dir: Path) -> tuple[str | None, dict[str, Any]]:
     """The positional as a recipe, or as the recipe key that names the dictionary."""
-    from lmscope.cli.run_names import find_run
-    from lmscope.runs.recipe import shipped_recipes
+    from lmscope.cli.run_names import find_run, is_recipe
 
     if target is None:
         raise RecipeError(
             "There is nothing to evaluate: name a run (`last` for the newest) or the folder of a dictionary."
         )
-    if target.endswith(".toml") or target in shipped_recipes():
+    if is_recipe(target):
         return target, {}
     folder = Path(target)
     if not folder.is_dir():

@@ -134,15 +134,14 @@ def _report(run: "Run", as_json: bool) -> None:
 
 def _split(target: str | None, runs_dir: Path) -> tuple[str | None, dict[str, Any]]:
     """The positional as a recipe, or as the recipe key that names the atlas."""
-    from lmscope.cli.run_names import find_run
-    from lmscope.runs.recipe import shipped_recipes
+    from lmscope.cli.run_names import find_run, is_recipe
 
     if target is None:
         raise RecipeError(
             "There is nothing to explain: name a run that built an atlas (`last` for the newest), or the "
             "folder of one atlas."
         )
-    if target.endswith(".toml") or target in shipped_recipes():
+    if is_recipe(target):
         return target, {}
     path = Path(target)
     if not path.exists():

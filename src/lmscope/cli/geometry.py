@@ -67,14 +67,13 @@ def geometry(
 
 def _split(targets: Sequence[str], runs_dir: Path) -> tuple[str | None, dict[str, Any]]:
     """The positionals as a recipe, or as the recipe key that names the dictionaries."""
-    from lmscope.cli.run_names import find_run
-    from lmscope.runs.recipe import shipped_recipes
+    from lmscope.cli.run_names import find_run, is_recipe
 
     if not targets:
         raise RecipeError(
             "There is nothing to compare: name runs (`last` for the newest) or folders of dictionaries."
         )
-    recipes = [t for t in targets if t.endswith(".toml") or t in shipped_recipes()]
+    recipes = [t for t in targets if is_recipe(t)]
     if recipes and len(targets) > 1:
         raise RecipeError(
             f"'{recipes[0]}' is a recipe, which names its dictionaries itself: leave the other words out."

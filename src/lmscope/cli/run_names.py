@@ -1,11 +1,19 @@
-"""Which run folder a person means: a path, a folder name, its beginning, or `last`."""
+"""Which run folder a person means: a path, a folder name, its beginning, `last`, or one that comes with lmscope."""
 
 from pathlib import Path
 from typing import Final
 
 from lmscope.core.errors import RunError, did_you_mean
+from lmscope.core.shipped import shipped_run
 
 LAST: Final = "last"
+
+
+def is_recipe(target: str) -> bool:
+    """Whether a word that may be a run or a recipe is a recipe: it ends in .toml, or is shipped as nothing else."""
+    from lmscope.runs.recipe import shipped_recipes
+
+    return target.endswith(".toml") or (target in shipped_recipes() and shipped_run(target) is None)
 
 
 def find_run(text: str, root: Path, *, exact: bool = False, holding: str = "") -> Path:
@@ -13,7 +21,7 @@ def find_run(text: str, root: Path, *, exact: bool = False, holding: str = "") -
 
     Args:
         text: A path, a folder name under `root`, a beginning of one that fits one run only, or
-            `last` for the newest.
+            `last` for the newest, or `garden` for the one that comes with lmscope.
         root: The folder of all runs.
         holding: For `last` only runs count that hold this folder, e.g. `artifacts/dictionaries`.
         exact: Take a path or a whole folder name only, as what deletes must.
@@ -27,6 +35,8 @@ def find_run(text: str, root: Path, *, exact: bool = False, holding: str = "") -
     for path in (Path(text), root / text):
         if (path / RECORD_FILE).is_file():
             return path
+    if not exact and (own := shipped_run(text)) is not None:
+        return own
     paths = [entry.path for entry in list_runs(root)]
     if not exact:
         able = [path for path in paths if (path / holding).is_dir()]

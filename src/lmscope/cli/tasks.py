@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 from cyclopts import App, Parameter
 
 from lmscope.cli import console
+from lmscope.cli.circuit_options import dictionary_source
 from lmscope.cli.failures import DONE
 from lmscope.cli.numbers import Count
 from lmscope.cli.options import Switch
@@ -20,13 +21,14 @@ _EXAMPLES: Final = """Example:
     lmscope tasks list
     lmscope tasks show ioi --n 3
     lmscope tasks score --model gemma3-270m-q4
-    lmscope tasks write ioi --n 50 > ioi.jsonl
-    lmscope trace --prompts ioi.jsonl --dictionaries RUN
+    lmscope tasks write induction --n 50 > induction.jsonl
+    lmscope trace --prompts induction.jsonl
+    lmscope tasks bracket-features
 
-Answers are one token each for the model that is named, so its prompts are its
-own: name the model that you will trace.
+Answers are one token each for the model that is named (absent: `garden`, which
+comes with lmscope), so its prompts are its own: name the model that you trace.
 """
-_SMOLLM: Final = "smollm2-135m-instruct-q4"
+_GARDEN: Final = "garden"
 
 app = App(name="tasks", help_epilogue=_EXAMPLES, help_format="plaintext")
 
@@ -53,7 +55,7 @@ def list_tasks(*, json: Switch = False) -> int:
 
 @app.command(name="show", help_epilogue="Example:\n\n    lmscope tasks show brackets --n 5\n")
 def show(
-    name: str, /, *, model: Model = _SMOLLM, n: Count = 3, seed: int = 0, json: Switch = False
+    name: str, /, *, model: Model = _GARDEN, n: Count = 3, seed: int = 0, json: Switch = False
 ) -> int:
     """Show some prompts of a task with what goes on rightly and wrongly.
 
@@ -79,7 +81,7 @@ def show(
 @app.command(
     name="write", help_epilogue="Example:\n\n    lmscope tasks write ioi --n 50 > ioi.jsonl\n"
 )
-def write(name: str, /, *, model: Model = _SMOLLM, n: Count = 50, seed: int = 0) -> int:
+def write(name: str, /, *, model: Model = _GARDEN, n: Count = 50, seed: int = 0) -> int:
     """Write prompts of a task to stdout, one JSON object a line, as `lmscope trace --prompts` reads them.
 
     Args:
@@ -103,7 +105,7 @@ def write(name: str, /, *, model: Model = _SMOLLM, n: Count = 50, seed: int = 0)
 )
 def score(
     *names: str,
-    model: Model = _SMOLLM,
+    model: Model = _GARDEN,
     n: Count = 100,
     seed: int = 0,
     device: Annotated[str, Parameter(metavar="NAME")] = "auto",
@@ -140,7 +142,7 @@ def score(
 
 @app.command(
     name="bracket-features",
-    help_epilogue="Example:\n\n    lmscope tasks bracket-features --dictionaries last\n",
+    help_epilogue="Example:\n\n    lmscope tasks bracket-features\n    lmscope tasks bracket-features --dictionaries last\n",
 )
 def bracket_features(
     *,
@@ -156,7 +158,7 @@ def bracket_features(
     """Find latents that know in which brackets a token stands, and how deep.
 
     Args:
-        dictionaries: A run, `last`, a folder or hf:owner/repo; one is needed.
+        dictionaries: A run, `last`, a folder or hf:owner/repo; absent: those that come with lmscope.
             Repeatable.
         only: Take only these of them: a name or a pattern such as 'mlp_norm-*'. Repeatable.
         model: Another model than the one that they were trained on.
@@ -169,7 +171,7 @@ def bracket_features(
     from lmscope.jobs.bracket_features import BracketChoice
     from lmscope.jobs.bracket_features import bracket_features as find
 
-    sources = [_source(text, runs_dir) for text in dictionaries]
+    sources = [dictionary_source(text, runs_dir) for text in dictionaries]
     values = {
         "dictionaries": {"sources": sources, "only": list(only)},
         "model": {} if model is None else {"name": model},
@@ -183,15 +185,6 @@ def bracket_features(
     else:
         console.print_table(found.table(best))
     return DONE
-
-
-def _source(text: str, runs_dir: Path) -> str:
-    from lmscope.cli.run_names import find_run
-    from lmscope.jobs.trace_dictionaries import NONE
-
-    if text == NONE or text.startswith("hf:") or Path(text).exists():
-        return text
-    return str(find_run(text, runs_dir, holding="artifacts/dictionaries"))
 
 
 def _examples(name: str, model: str, n: int, seed: int) -> "tuple[Example, ...]":

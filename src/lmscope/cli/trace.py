@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 _EXAMPLES: Final = """Example:
 
+    lmscope trace "The king and the queen went to the"
     lmscope trace "The capital of France is" --dictionaries last
     lmscope trace "Tom met" --dictionaries RUN --target '" Ann" - " Bo"'
     lmscope trace "a b c a b" --dictionaries RUN --target 'score 3.5 5->2'

@@ -20,7 +20,7 @@ from lmscope.circuits.config import ReplacementOptions
 from lmscope.circuits.faithfulness import FaithfulnessOptions
 from lmscope.circuits.means import Baseline, mean_baseline
 from lmscope.core.config import Config
-from lmscope.core.errors import DataError
+from lmscope.core.errors import DataError, RecipeError
 from lmscope.core.files import write_text
 from lmscope.core.protocols import Listener
 from lmscope.jobs.evaluate import OtherModel
@@ -249,4 +249,9 @@ class _Trials:
 
 
 def _prompts(recipe: CompareCircuitsRecipe) -> tuple[Prompt, ...]:
+    if not recipe.prompts.texts and recipe.prompts.file is None:
+        raise RecipeError(
+            "There are no prompts to find circuits on: give a file of them, e.g. one that "
+            "`lmscope tasks write induction --n 50` writes."
+        )
     return read_prompts(recipe.prompts)[: recipe.at_most]

@@ -10,6 +10,7 @@ from pydantic import Field
 
 from lmscope.activations.config import StreamConfig
 from lmscope.atlas.finding import atlas_names
+from lmscope.core import shipped
 from lmscope.core.config import Config
 from lmscope.core.errors import ArtifactError, RecipeError, did_you_mean
 from lmscope.core.site import Site
@@ -34,7 +35,7 @@ class CircuitDictionaries(Config):
 
     sources: tuple[str, ...] = ()
     """Runs that trained some, folders of dictionaries in any known format, names on the hub
-    (`hf:owner/repo[/sub][@revision]`), or `none`."""
+    (`hf:owner/repo[/sub][@revision]`), or `none`; absent: those of the model `garden`, which come with lmscope."""
     only: tuple[str, ...] = ()
     """Names, or patterns of names (`mlp_norm-*`), of those that are taken; absent: all."""
     calibration_tokens: Annotated[int, Field(ge=0)] = 4096
@@ -118,28 +119,27 @@ def find_parts(choice: CircuitDictionaries, model: OtherModel) -> CircuitParts:
 
     Raises:
         ArtifactError: There is no dictionary, or two write the same site.
-        RecipeError: None was named, none is left, or nobody says which model they belong to.
+        RecipeError: None was named for a model that has none in lmscope, none is left, or nobody says which
+            model they belong to.
     """
-    if not choice.sources:
-        raise RecipeError(
-            "No dictionary was named: give a run that trained some (`last` for the newest), a folder, a name on "
-            f"the hub (hf:owner/repo), or `{NONE}` to trace without features."
-        )
-    if NONE in choice.sources:
-        if len(choice.sources) > 1 or choice.only:
+    sources = choice.sources or _shipped_for(model)
+    if NONE in sources:
+        if len(sources) > 1 or choice.only:
             raise RecipeError(f"`{NONE}` stands for no dictionary at all: leave the others out.")
         return CircuitParts(ModelChoice.from_mapping(model.to_mapping(), "model"), (), None)
     found: list[FoundDictionary] = []
     tasks: list[EvaluationTask] = []
-    for name in choice.sources:
+    for given in sources:
+        name = _found_or_shipped(given)
         more, task = _native(name, model) if _is_native(name) else _foreign(name, model)
         found += more
         tasks.append(task)
     chosen = _chosen(found, choice.only)
-    _check_models(tasks, choice.sources)
+    _check_models(tasks, sources)
     ordered = sorted(chosen, key=lambda one: one.config.write_site)
     own = {one.name for one in ordered}
-    atlases = tuple(run for run in choice.sources if own.intersection(atlas_names(run)))
+    runs = map(_found_or_shipped, sources)
+    atlases = tuple(run for run in runs if own.intersection(atlas_names(run)))
     return CircuitParts(tasks[0].model, tuple(ordered), tasks[0], atlases)
 
 
@@ -164,6 +164,20 @@ def check_weights(
             f"'{one.name}' was trained on '{one.config.model}' (weights {str(trained_on)[:12]}), not on '{model.name}' "
             f"(weights {model.weights_hash[:12]}): name that model, or say --other-model to trace this one with it."
         )
+
+
+def _shipped_for(model: OtherModel) -> tuple[str, ...]:
+    if model.name in (None, shipped.GARDEN):
+        return (shipped.GARDEN,)
+    raise RecipeError(
+        f"No dictionary of '{model.name}' was named: give a run that trained some (`last` for the newest), a folder, "
+        f"a name on the hub (hf:owner/repo), or `{NONE}` to trace without features."
+    )
+
+
+def _found_or_shipped(name: str) -> str:
+    own = None if Path(name).exists() else shipped.shipped_run(name)
+    return name if own is None else str(own)
 
 
 def _is_native(name: str) -> bool:

