@@ -49,6 +49,8 @@ def ask(bundle, path, **headers):
         "/models/x",
         "/runs/20260101-000000-demo",
         "/jobs",
+        "/othello",
+        "/othello/some-run",
         "/dictionaries/a.12345678",
         "/dictionaries/a.12345678/features/131071",
         "/search",

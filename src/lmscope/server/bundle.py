@@ -18,7 +18,8 @@ from lmscope.server.responses import is_known
 SHIPPED: Final = Path(__file__).parent / "static"
 _HASHED: Final = re.compile(r"^/assets/.+-[\w-]{8}\.\w+$")
 _PAGES: Final = re.compile(
-    r"^/(?:|(?:suites|models|runs)/[^/]+|jobs|dictionaries/[^/]+(?:/features/\d+)?|graphs(?:/[^/]+/[^/]+)?|graphs/compare|search|compare)$"
+    r"^/(?:|(?:suites|models|runs)/[^/]+|jobs|dictionaries/[^/]+(?:/features/\d+)?|graphs(?:/[^/]+/[^/]+)?|graphs/compare"
+    r"|othello(?:/[^/]+)?|search|compare)$"
 )
 _NEVER: Final = re.compile(r";q=0(\.0*)?$")
 _WORTH_SQUEEZING: Final = 1024

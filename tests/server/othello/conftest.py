@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -78,8 +79,14 @@ def own_othello(othello_library, tmp_path) -> OthelloLibrary:
     return othello_library.at(Path(shutil.copytree(othello_library.root, tmp_path / "runs")))
 
 
-def relabel(library: OthelloLibrary, label: str) -> None:
-    """Let every latent say one thing."""
+@pytest.fixture(scope="session")
+def relabel() -> Callable[[OthelloLibrary, str], None]:
+    """`relabel(library, label)`: let every latent that fires say one thing."""
+    return say_one_thing
+
+
+def say_one_thing(library: OthelloLibrary, label: str) -> None:
+    """Replace all labels by one."""
     values = json.loads(library.labels.read_text())
     said = {"label": label, "threshold": 0.0, "f1": 0.9, "precision": 0.9, "recall": 0.9}
     for one in values["dictionaries"]:

@@ -184,7 +184,8 @@ def test_latents_that_are_on_come_with_what_they_say(client, othello_library):
             assert [label["label"] for label in one["says"]] == said.get(one["latent"], [])
 
 
-def test_a_traced_square_is_a_graph_of_its_logit(served, own_othello):
+def test_a_traced_square_is_a_graph_of_its_logit(served, own_othello, relabel):
+    relabel(own_othello, "mine e5")
     client = served(own_othello.root)
     square = WORLD.square_of("e5")
     body = {"game": GAME, "at": 5, "square": square, "dictionaries": own_othello.features}
@@ -194,6 +195,7 @@ def test_a_traced_square_is_a_graph_of_its_logit(served, own_othello):
     page = client.get(f"/api/graphs/{run}/{name}").json()
     assert page["meta"]["prompt"] == " ".join(GAME.split()[:5])
     assert page["player"] == own_othello.player
+    assert {"mine e5"} == {label for label in page["nodes"]["label"] if label}
     graph = Graph.load(own_othello.root / run / "artifacts" / "graphs" / f"{name}.graph")
     assert graph.nodes[0].token == int(WORLD.token_of[square])
     assert {one.site for one in graph.meta.dictionaries} == {"attn_out@0", "mlp_out@0"}

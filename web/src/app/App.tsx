@@ -16,6 +16,8 @@ const ComparePage = lazy(() => import("../pages/compare/ComparePage"));
 const GraphsPage = lazy(() => import("../pages/graph/GraphsPage"));
 const GraphPage = pageOf(() => import("../pages/graph/GraphPage"), askForGraph);
 const GraphComparePage = lazy(() => import("../pages/graph/GraphComparePage"));
+const PlayersPage = lazy(() => import("../pages/board/PlayersPage"));
+const BoardPage = lazy(() => import("../pages/board/BoardPage"));
 const MissingPage = lazy(() => import("../pages/MissingPage"));
 
 /** Each page has a twin in JSON at the same address with /api in front. */
@@ -40,6 +42,8 @@ export function App() {
           <Route path="/graphs/:run/:name">
             {({ run, name }) => <GraphPage run={run} name={name} />}
           </Route>
+          <Route path="/othello" component={PlayersPage} />
+          <Route path="/othello/:run">{({ run }) => <BoardPage run={run} />}</Route>
           <Route component={MissingPage} />
         </Switch>
       </Suspense>

@@ -26,10 +26,12 @@ class LabelFile:
     """One file of labels.
 
     Attributes:
+        signature: Changes when the file does.
         weights_hash: Of the model whose features it labels.
         labels: By dictionary (its name, what it writes, and its number of latents) and latent.
     """
 
+    signature: Signature
     weights_hash: str
     labels: Mapping[tuple[str, str, int], Mapping[int, tuple[Said, ...]]]
 
@@ -68,7 +70,7 @@ class OthelloLabels:
         with self._lock:
             known = self._known.get(path)
             if known is None or known[0] != signature:
-                known = (signature, _read(path))
+                known = (signature, _read(path, signature))
                 self._known[path] = known
             return known[1]
 
@@ -82,7 +84,7 @@ def _json_files(folder: Path) -> list[Path]:
     return [folder / name for name in sorted(names) if name not in _OTHERS]
 
 
-def _read(path: Path) -> LabelFile | Trouble | None:
+def _read(path: Path, signature: Signature) -> LabelFile | Trouble | None:
     """The labels of a file; None for a file that holds something else."""
     try:
         if path.stat().st_size > MAX_BYTES:
@@ -100,6 +102,7 @@ def _read(path: Path) -> LabelFile | Trouble | None:
         return None
     try:
         return LabelFile(
+            signature=signature,
             weights_hash=str(values["weights_hash"]),
             labels={
                 (one["name"], one["writes"], one["n_latents"]): _labels(one)

@@ -134,7 +134,7 @@ def node_columns(
     tests: Sequence[Mapping[str, Any]],
 ) -> dict[str, Any]:
     """Columns of some nodes: those of `NodeColumns`."""
-    labels = labels_of(context.library, entry, found)
+    labels = labels_of(context, entry, found)
     own = {name: _plain(column[shown]) for name, column in found.columns.items()}
     n_tests = n_tests_of(tests)
     return {

@@ -90,7 +90,7 @@ def _said(
     context: Context, entry: GraphEntry, found: GraphColumns, ids: Mapping[str, list[str]]
 ) -> dict[str, tuple[Any, ...]]:
     """Site, latent, label and dictionary of the first node of each key."""
-    labels = labels_of(context.library, entry, found)
+    labels = labels_of(context, entry, found)
     said = {}
     for key, own in ids.items():
         place = found.places[own[0]]

@@ -50,7 +50,7 @@ def export(context: Context, run: str, name: str, form: Form) -> Response:
 def _labels(context: Context, entry: GraphEntry, found: GraphColumns) -> dict[FeatureId, str]:
     """Labels by dictionary and latent, as exports take them."""
     names = {one.site: one.name for one in found.graph.meta.dictionaries}
-    labels = labels_of(context.library, entry, found)
+    labels = labels_of(context, entry, found)
     said: dict[FeatureId, str] = {}
     for place, node in enumerate(found.graph.nodes):
         name, label = names.get(node.site or ""), labels.label[place]

@@ -50,7 +50,7 @@ def node_groups(
 
     entry, found = found_graph(context, run, name)
     shown = found.shown(share)
-    labels = labels_of(context.library, entry, found)
+    labels = labels_of(context, entry, found)
     graph = found.graph
     places = [p for p in np.flatnonzero(shown).tolist() if graph.nodes[p].kind == "feature"]
     if len(places) > MAX_FEATURES:

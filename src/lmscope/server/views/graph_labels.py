@@ -1,6 +1,6 @@
 """What the features of a graph mean, and where their pages are."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,10 +11,13 @@ from lmscope.core.errors import LmscopeError
 from lmscope.core.feature import FeatureId
 from lmscope.jobs.trace_label_file import LABELS_FILE, Labels, read_labels
 from lmscope.runs.run import Run
+from lmscope.server.context import Context
 from lmscope.server.library.entries import DictionaryEntry
 from lmscope.server.library.graph_columns import GraphColumns
 from lmscope.server.library.graphs import GraphEntry
 from lmscope.server.library.library import Library
+from lmscope.server.library.othello_labels import LabelFile
+from lmscope.server.library.players import related_player
 from lmscope.server.library.scan import signature_of
 from lmscope.server.views.features import is_known
 from lmscope.server.views.latents import summaries
@@ -49,20 +52,23 @@ def served_dictionaries(library: Library, graph: GraphColumns) -> dict[str, Dict
     }
 
 
-def labels_of(library: Library, entry: GraphEntry, graph: GraphColumns) -> GraphLabels:
-    """What is known of each node, from the newest atlases and from what the run kept.
+def labels_of(context: Context, entry: GraphEntry, graph: GraphColumns) -> GraphLabels:
+    """What is known of each node, from the newest atlases, from the rules of a game, and from what the run kept.
 
-    It is remembered for as long as neither changes.
+    It is remembered for as long as none of these changes.
     """
-    served = served_dictionaries(library, graph)
+    served = served_dictionaries(context.library, graph)
     kept = entry.run.path / "artifacts" / LABELS_FILE
+    player = related_player(context.library, entry.run)
+    files = [] if player is None else context.othello_labels.found(context.library, player)[0]
     state = (
         signature_of(kept),
+        *(one.signature for one in files),
         *((site, one.id, _state(one)) for site, one in sorted(served.items())),
     )
     known = graph.labels.get("all")
     if known is None or known[0] != state:
-        known = (state, _read(library, entry.run.path, graph, served))
+        known = (state, _read(context.library, entry.run.path, graph, served, files))
         graph.labels["all"] = known
     return known[1]
 
@@ -72,7 +78,11 @@ def _state(entry: DictionaryEntry) -> object:
 
 
 def _read(
-    library: Library, run: Path, graph: GraphColumns, served: Mapping[str, DictionaryEntry]
+    library: Library,
+    run: Path,
+    graph: GraphColumns,
+    served: Mapping[str, DictionaryEntry],
+    files: Sequence[LabelFile],
 ) -> GraphLabels:
     n = graph.n_nodes
     label, known = np.full(n, None, dtype=object), np.zeros(n, dtype=bool)
@@ -88,12 +98,20 @@ def _read(
         if entry is not None:
             dictionary[places] = entry.id
         latents = [graph.graph.nodes[place].latent or 0 for place in places]
-        said = _said(library, entry, latents)
+        said = _by_rules(entry, files) | _said(library, entry, latents)
         for place, latent in zip(places, latents, strict=True):
             text = said.get(latent) or _of_run(kept, one, latent)
             if text is not None:
                 label[place], known[place] = text, True
     return GraphLabels(label, known, dictionary)
+
+
+def _by_rules(entry: DictionaryEntry | None, files: Sequence[LabelFile]) -> dict[int, str]:
+    """The best label of each latent of a player's dictionary, from the newest file that has some."""
+    if entry is None:
+        return {}
+    found = next((one for file in files if (one := file.of(entry))), {})
+    return {latent: says[0].label for latent, says in found.items()}
 
 
 def _said(library: Library, entry: DictionaryEntry | None, latents: list[int]) -> dict[int, str]:

@@ -123,7 +123,7 @@ def _panel(
     request: ScoreRequest,
     answer: Mapping[str, Any],
 ) -> ScorePanel:
-    labels = labels_of(context.library, entry, found)
+    labels = labels_of(context, entry, found)
     served = served_dictionaries(context.library, found)
 
     def side(one: Mapping[str, Any]) -> ScoreSide:

@@ -44,7 +44,7 @@ def node_page(context: Context, run: str, name: str, place: int, share: float) -
     """
     entry, found = found_graph(context, run, name)
     node = found.node(place)
-    labels = labels_of(context.library, entry, found)
+    labels = labels_of(context, entry, found)
     links = found.links_of(place, found.shown(share))
     incoming, outgoing = links.goal == place, links.source == place
     dictionary = labels.dictionary[place]

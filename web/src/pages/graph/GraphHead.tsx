@@ -88,6 +88,14 @@ export function GraphHead({ at, page, history, edit }: Props) {
             ))}
           </span>
         </Popover>
+        {page.player && (
+          <Link
+            className="button"
+            href={`/othello/${encodeURIComponent(page.player)}?${boardOf(page, at)}`}
+          >
+            Board
+          </Link>
+        )}
         <Link
           className="button"
           href={`/graphs/compare?a=${encodeURIComponent(`${at.run}/${at.name}`)}`}
@@ -99,5 +107,13 @@ export function GraphHead({ at, page, history, edit }: Props) {
     </header>
   );
 }
+
+/** The game of the prompt on its player's board, with this graph beside it. */
+const boardOf = ({ meta, record }: GraphPage, { run, name }: At) =>
+  new URLSearchParams({
+    game: meta.prompt,
+    at: String(record.position + 1),
+    graph: `${run}/${name}`,
+  }).toString();
 
 const isSpecial = (text: string) => /^<.*>$/.test(text);

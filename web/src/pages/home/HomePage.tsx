@@ -73,6 +73,11 @@ export default function HomePage() {
           <Link href="/graphs">Graphs of traced prompts</Link>
         </p>
       )}
+      {runs.some(({ job }) => job === "othello") && (
+        <p>
+          <Link href="/othello">Boards of Othello players</Link>
+        </p>
+      )}
       {runs.length > 0 && <RunPanel runs={runs} />}
     </div>
   );

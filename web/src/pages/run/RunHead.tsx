@@ -38,6 +38,11 @@ export function RunHead({ run, status, elapsed, actions }: Props) {
             Grid
           </Link>
         )}
+        {run.player && (
+          <Link href={`/othello/${encodeURIComponent(run.player)}`} className="button">
+            Board
+          </Link>
+        )}
         {run.job === "trace" && (
           <Link href={`/graphs?run=${encodeURIComponent(run.id)}`} className="button">
             Graphs

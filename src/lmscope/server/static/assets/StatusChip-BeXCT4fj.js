@@ -1,1 +1,0 @@
-import{lt as e}from"./common-BKEFwloY.js";var t=e(),n={created:`○`,waiting:`○`,running:`●`,interrupted:`◐`,cancelled:`◐`,failed:`✕`,done:`✓`};function r({status:e}){return(0,t.jsxs)(`span`,{className:`chip status-${e}`,children:[(0,t.jsx)(`span`,{"aria-hidden":`true`,children:n[e]}),` `,e]})}export{r as t};

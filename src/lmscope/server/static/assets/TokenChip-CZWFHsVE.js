@@ -1,1 +1,0 @@
-import{f as e,lt as t}from"./common-BKEFwloY.js";var n=t();function r({text:t,id:r}){return(0,n.jsx)(`bdi`,{className:`token-chip mono`,title:r===void 0?void 0:`token ${r}`,children:e(t,{showWhitespace:!0,breakLines:!1})||`∅`})}export{r as t};

@@ -1,0 +1,1 @@
+import{lt as e,y as t}from"./common-Z16n6SsK.js";var n=e();function r({text:e,id:r}){return(0,n.jsx)(`bdi`,{className:`token-chip mono`,title:r===void 0?void 0:`token ${r}`,children:t(e,{showWhitespace:!0,breakLines:!1})||`∅`})}export{r as t};

@@ -1,0 +1,109 @@
+import { useState } from "react";
+import { share } from "../../ui/format";
+import { Failed } from "../../ui/states";
+import { useKeys } from "../../ui/useKeys";
+import type { Schemas } from "../../api/client";
+import { WorkerNote } from "../feature/WorkerNote";
+import { discOn, type Place, squareName } from "./game";
+
+interface Props {
+  square: number | null;
+  size: number;
+  at: number;
+  place: Place;
+  probabilities: readonly number[] | null;
+  player: Schemas["PlayerPage"];
+  waiting: boolean;
+  error: unknown;
+  onPlay: (square: number) => void;
+  onTrace: (square: number, dictionaries: string | null) => void;
+}
+
+/** The chosen square: what the model makes of it, and its logit to be traced. */
+export function SquareBox(props: Props) {
+  const { square, size, at, place, probabilities, player, waiting, error } = props;
+  const [source, setSource] = useState<string | null>(player.sources[0] ?? null);
+  const why = square === null ? "Choose a square on the board." : whyNot(props, square);
+  const trace = () => {
+    if (square !== null && why === null && !waiting) props.onTrace(square, source);
+  };
+  useKeys({ t: { does: "trace the logit of the chosen square", run: trace } });
+  const legal = square !== null && place.legal.includes(square);
+  const name = square === null ? "" : squareName(square, size);
+  return (
+    <section className="square-box" aria-label="Chosen square">
+      <p>
+        {square === null ? (
+          <span className="muted">Choose a square to trace its logit or to play there.</span>
+        ) : (
+          <>
+            <strong className="mono">{name}</strong> {described(place, square)}
+            {probabilities && at > 0 && (
+              <>
+                {" "}
+                · next with probability <strong>{share(probabilities[square])}</strong>, rank{" "}
+                {rank(probabilities, square)}
+              </>
+            )}
+          </>
+        )}
+      </p>
+      <div className="square-tools">
+        <button
+          type="button"
+          className="primary"
+          disabled={why !== null || waiting}
+          title={why ?? "Trace its logit (t)"}
+          onClick={trace}
+        >
+          Trace {name ? `the logit of ${name}` : "its logit"}
+        </button>
+        <button
+          type="button"
+          disabled={!legal}
+          onClick={() => square !== null && props.onPlay(square)}
+        >
+          Play {name || "here"}
+        </button>
+        <label>
+          through
+          <select
+            aria-label="Dictionaries of the trace"
+            value={source ?? ""}
+            onChange={(event) => setSource(event.target.value === "" ? null : event.target.value)}
+          >
+            {player.sources.map((run) => (
+              <option key={run} value={run}>
+                dictionaries of {run}
+              </option>
+            ))}
+            <option value="">no dictionaries</option>
+          </select>
+        </label>
+      </div>
+      {square !== null && why && <p className="muted small-print">{why}</p>}
+      {waiting && <WorkerNote />}
+      {Boolean(error) && <Failed error={error} />}
+    </section>
+  );
+}
+
+/** Why the logit of a square cannot be traced; null where it can. */
+function whyNot({ at, size, player }: Props, square: number): string | null {
+  const [row, column] = [Math.floor(square / size), square % size];
+  const middle = [size / 2 - 1, size / 2];
+  if (player.read_only) return "The server is read-only: nothing is traced here.";
+  if (middle.includes(row) && middle.includes(column))
+    return "It is taken from the start, so the model has no logit for it.";
+  if (at === 0) return "The model has read nothing before the first move: step on first.";
+  return null;
+}
+
+function described(place: Place, square: number): string {
+  const disc = discOn(place, square);
+  if (disc) return `${disc} disc`;
+  return place.legal.includes(square) ? "empty, legal" : "empty, not legal";
+}
+
+const rank = (probabilities: readonly number[], square: number) =>
+  1 + probabilities.filter((p) => p > (probabilities[square] ?? 0)).length;
