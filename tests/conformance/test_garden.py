@@ -91,7 +91,7 @@ def test_the_run_that_trained_it_goes_by_its_name_wherever_a_run_is_asked_for(de
 @pytest.mark.parametrize("command", [["evaluate"], ["atlas", "build"]])
 def test_commands_that_take_a_run_or_a_recipe_take_the_run(desk, command):
     assert main([*command, "garden", "--dry-run"]) == 0
-    assert main([*command, "scope-garden", "--dry-run"]) == 1
+    assert main([*command, "scope-garden", "--dry-run"]) == 2
 
 
 def test_it_cannot_be_removed(desk, capsys):

@@ -177,3 +177,17 @@ def test_people_are_told_the_address_the_folder_and_how_to_stop(tmp_path, monkey
     assert TOKEN not in said
     assert "No browser was found" in said
     assert opened == ["http://127.0.0.1:8712/"]
+
+
+def test_garden_is_served_where_nothing_is_named(monkeypatch, capsys):
+    from lmscope.cli import serve as command
+
+    asked = []
+    monkeypatch.setattr(command, "_server", lambda: lambda settings, **_: asked.append(settings))
+    assert main(["serve"]) == 0
+    folders = asked[0].folders
+    assert folders[0].name == "runs"
+    assert [folder.name for folder in folders[1:]] == ["garden"]
+    assert (folders[1] / "run.json").is_file()
+    command._announce(asked[0], usual=8710, opens=False, as_json=False)
+    assert "Serving runs, garden (comes with lmscope) at" in capsys.readouterr().err

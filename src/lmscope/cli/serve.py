@@ -16,6 +16,7 @@ from lmscope.cli import console
 from lmscope.cli.failures import DONE
 from lmscope.cli.options import Switch, given
 from lmscope.core.errors import ArtifactError, LmscopeError, RecipeError
+from lmscope.core.shipped import GARDEN, ROOT, shipped_run
 
 if TYPE_CHECKING:
     from lmscope.server.settings import ServeSettings
@@ -54,7 +55,8 @@ def serve(
     """Show runs, dictionaries and features in the browser.
 
     Args:
-        folders: Runs, folders of runs, or packed atlases; `runs` where none is named.
+        folders: Runs, folders of runs, or packed atlases; where none is named, `runs` and the run `garden`, which
+            comes with lmscope.
         port: Port to listen at; absent: 8710, or the next one that is free.
         open: Open the page in the browser.
         json: Print one line of JSON with the address to stdout.
@@ -73,7 +75,7 @@ def serve(
                 f"There is nothing at '{folder}'. Name a run, a folder of runs, or an .atlas file."
             )
     options = {
-        "folders": folders or None,
+        "folders": folders or (Path("runs"), shipped_run(GARDEN)),
         "host": host,
         "port": port,
         "token": token or os.environ.get("LMSCOPE_TOKEN") or None,
@@ -123,7 +125,7 @@ def _announce(settings: "ServeSettings", *, usual: int, opens: bool, as_json: bo
     from lmscope.server.addresses import url
 
     address = url(settings)
-    folders = [str(folder) for folder in settings.folders]
+    folders = [_shown(folder) for folder in settings.folders]
     if as_json:
         facts = {"url": address, "port": settings.port, "folders": folders, "pid": os.getpid()}
         sys.stdout.write(dumps(facts) + "\n")
@@ -141,3 +143,8 @@ def _announce(settings: "ServeSettings", *, usual: int, opens: bool, as_json: bo
             console.say(f"Readers open it once as {address}?token=TOKEN.")
     if opens and not webbrowser.open(address):
         console.say(f"No browser was found here. Open {address} yourself.")
+
+
+def _shown(folder: Path) -> str:
+    """A folder as it was named; what comes with lmscope by its name."""
+    return f"{folder.name} (comes with lmscope)" if folder.parent == ROOT else str(folder)

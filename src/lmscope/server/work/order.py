@@ -12,9 +12,10 @@ import orjson
 from lmscope.core.config import with_overrides
 from lmscope.core.errors import did_you_mean
 from lmscope.runs.recipe import read_recipe, shipped_recipes
+from lmscope.runs.record import RECORD_FILE
 from lmscope.server.failures import WrongInput
 from lmscope.server.library.entries import RunEntry
-from lmscope.server.library.library import Library
+from lmscope.server.library.library import PACKED, Library
 from lmscope.server.schemas.work import JobRequest
 
 COMMANDS: Final[Mapping[str, tuple[str, ...]]] = {
@@ -280,13 +281,14 @@ def _command(verb: str, target: Sequence[str], sets: Sequence[str], root: Path) 
 
 
 def first_folder(library: Library) -> Path:
-    """The first served folder of runs.
+    """The first served folder of runs, which need not be there yet.
 
     Raises:
         WrongInput: Only single runs and packed atlases are served.
     """
     for folder in library.folders:
-        if folder.is_dir() and not (folder / "run.json").exists():
+        is_new = not folder.exists() and folder.suffix != PACKED
+        if is_new or (folder.is_dir() and not (folder / RECORD_FILE).exists()):
             return folder
     raise WrongInput(
         "There is no folder for a new run: single runs are served. Start `lmscope serve` with a folder of runs."
