@@ -77,6 +77,8 @@ def dictionaries(run: Path) -> None:
     fresh(RUN)
     for name in RUN_FILES:
         shutil.copyfile(run / name, RUN / name)
+    (RUN / "artifacts").mkdir()
+    shutil.copyfile(run / "artifacts" / "suite.json", RUN / "artifacts" / "suite.json")
     rows = (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
     left = [*rows[:-1:EVERY], rows[-1]]
     (RUN / "metrics.jsonl").write_text("".join(left), encoding="utf-8")

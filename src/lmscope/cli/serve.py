@@ -16,7 +16,7 @@ from lmscope.cli import console
 from lmscope.cli.failures import DONE
 from lmscope.cli.options import Switch, given
 from lmscope.core.errors import ArtifactError, LmscopeError, RecipeError
-from lmscope.core.shipped import GARDEN, ROOT, shipped_run
+from lmscope.core.shipped import GARDEN, shipped_run, shown
 
 if TYPE_CHECKING:
     from lmscope.server.settings import ServeSettings
@@ -125,7 +125,7 @@ def _announce(settings: "ServeSettings", *, usual: int, opens: bool, as_json: bo
     from lmscope.server.addresses import url
 
     address = url(settings)
-    folders = [_shown(folder) for folder in settings.folders]
+    folders = [shown(folder) for folder in settings.folders]
     if as_json:
         facts = {"url": address, "port": settings.port, "folders": folders, "pid": os.getpid()}
         sys.stdout.write(dumps(facts) + "\n")
@@ -143,8 +143,3 @@ def _announce(settings: "ServeSettings", *, usual: int, opens: bool, as_json: bo
             console.say(f"Readers open it once as {address}?token=TOKEN.")
     if opens and not webbrowser.open(address):
         console.say(f"No browser was found here. Open {address} yourself.")
-
-
-def _shown(folder: Path) -> str:
-    """A folder as it was named; what comes with lmscope by its name."""
-    return f"{folder.name} (comes with lmscope)" if folder.parent == ROOT else str(folder)

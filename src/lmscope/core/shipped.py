@@ -16,3 +16,8 @@ def shipped_run(name: str) -> Path | None:
     It is a whole run with its recipe and dictionaries, and is only ever read.
     """
     return ROOT / name if name in RUNS else None
+
+
+def shown(folder: Path) -> str:
+    """A folder as it was named; what comes with lmscope by its name."""
+    return f"{folder.name} (comes with lmscope)" if folder.parent == ROOT else str(folder)

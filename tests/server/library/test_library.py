@@ -121,8 +121,15 @@ def test_a_packed_copy_of_an_atlas_that_is_here_adds_nothing(own, own_library):
     assert [one.is_packed for one in own.dictionary(own_library.narrow).atlases] == [False]
 
 
-def test_a_folder_that_is_not_there_is_a_problem_and_the_rest_is_served(small_library, tmp_path):
-    with closing(Library([tmp_path / "absent", small_library.root])) as library:
+def test_a_folder_that_goes_is_a_problem_and_the_rest_is_served(small_library, tmp_path):
+    folder = tmp_path / "absent"
+    with closing(Library([folder, small_library.root])) as library:
+        assert len(library.runs()) == 4
+        assert not library.problems()  # the first run will make it
+        folder.mkdir()
+        library.refresh()
+        folder.rmdir()
+        library.refresh()
         assert len(library.runs()) == 4
         (problem,) = library.problems()
         assert "No such file" in problem.message

@@ -62,6 +62,7 @@ class Library:
         self._removed: dict[str, str] = {}
         self._damaged: dict[tuple[Path, Signature], Trouble] = {}
         self._roots: tuple[Trouble, ...] = ()
+        self._seen: set[Path] = set()
 
     def refresh(self) -> None:
         """Notice what changed on disk: a look at each file's time and size, and what is new is read."""
@@ -225,7 +226,10 @@ class Library:
         for root in self.folders:
             try:
                 folders, files = _listed(root)
+                self._seen.add(root)
             except OSError as error:
+                if isinstance(error, FileNotFoundError) and root not in self._seen:
+                    continue  # the first run will make it
                 reason = error.strerror or str(error)
                 troubles.append(Trouble(root, f"'{root}' cannot be shown: {reason}."))
                 continue

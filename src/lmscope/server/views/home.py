@@ -1,8 +1,7 @@
 """The first page: models, suites, dictionaries and runs."""
 
-from pathlib import Path
-
 from lmscope import __version__
+from lmscope.core.shipped import shown
 from lmscope.server.library.entries import RunEntry
 from lmscope.server.library.library import Library
 from lmscope.server.schemas.home import Home, ModelLine, RunLine, SuiteLine
@@ -19,7 +18,7 @@ def home(library: Library, *, read_only: bool) -> Home:
     runs = library.runs()[::-1]
     return Home(
         version=__version__,
-        folders=[str(Path(folder)) for folder in library.folders],
+        folders=[shown(folder) for folder in library.folders],
         read_only=read_only,
         models=[
             ModelLine(
