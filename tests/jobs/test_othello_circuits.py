@@ -483,6 +483,8 @@ def test_without_labels_attention_is_looked_at_alone(asked, folder, tmp_path):
 def test_what_cannot_be_asked_is_refused_in_a_sentence(asked, folder, tmp_path):
     with pytest.raises(RecipeError, match="nobody knows which features speak of a line"):
         job.plan_othello_circuits(asked(labels={}, findings=["logit"]))
+    with pytest.raises(RecipeError, match="There is no player to find circuits in"):
+        job.plan_othello_circuits(job.OthelloCircuitsRecipe())
     with pytest.raises(RecipeError, match="no feature that labels could be of"):
         job.plan_othello_circuits(asked(dictionaries={"sources": ["none"]}))
     with pytest.raises(ArtifactError, match="no labels of Othello features"):

@@ -152,6 +152,16 @@ def test_a_plan_writes_nothing_and_counts_games_and_steps(recipe, tmp_path, monk
         ({"games": {"size": 7}}, RecipeError, "'games.size' of the recipe is wrong"),
         ({"games": {"batch_games": 4000}}, DataError, "A batch of 4000 games cannot be had from"),
         ({"labels": "mushy"}, RecipeError, "'labels' of the recipe is wrong"),
+        (
+            {"training": {"steps": 1001}},
+            RecipeError,
+            "1,001 steps need 1,001 batches of .* take at least .* or set training.steps lower",
+        ),
+        (
+            {"training": {"accumulate": 2000}},
+            RecipeError,
+            "One step needs 2,000 batches of .* or set training.accumulate lower",
+        ),
     ],
 )
 def test_what_cannot_work_is_one_sentence(change, failure, said, recipe, tmp_path):

@@ -110,5 +110,19 @@ def test_what_gpt2_has_not_got_is_refused(change, said):
         ModelShape.from_mapping({**SMALL.to_mapping(), **change})
 
 
+@pytest.mark.parametrize("family", ["llama", "qwen3"])
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"n_heads": 5}, "5 heads do not divide a width of 32"),
+        ({"n_kv_heads": 3}, "3 heads of keys do not divide 4 heads"),
+    ],
+)
+def test_heads_that_do_not_divide_are_refused(family, change, said):
+    values = {**SMALL.to_mapping(), "family": family, **change}
+    with pytest.raises(RecipeError, match=said):
+        ModelShape.from_mapping(values)
+
+
 def test_a_shape_written_out_reads_back(tmp_path):
     assert ModelShape.from_mapping(SMALL.to_mapping()) == SMALL

@@ -65,7 +65,6 @@ def build(
         atlas_job.build_atlas,
         atlas_job.plan_atlas,
         report_atlas,
-        command="atlas build",
     )
     return launch(verb, recipe, everyday, job)
 

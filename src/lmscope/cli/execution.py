@@ -14,6 +14,7 @@ from lmscope.cli.run_names import find_run
 from lmscope.core.errors import RecipeError
 from lmscope.core.mesh import is_first_started
 from lmscope.core.protocols import Listener
+from lmscope.runs.commands import command_of
 from lmscope.runs.listing import list_runs
 from lmscope.runs.recipe import Recipe, read_recipe
 from lmscope.runs.record import now
@@ -34,13 +35,11 @@ class Verb:
     """`plan(recipe)`: a Plan with `rows()`, `shown_tables()` and `to_mapping()`; writes nothing."""
     report: Callable[[Any, bool], None] | None = None
     """Prints the result to stdout, as JSON when its second argument is true."""
-    command: str = ""
-    """The words after `lmscope`; the job's name where it has a command of its own."""
 
     @property
     def words(self) -> str:
-        """What starts it."""
-        return self.command or self.name
+        """What starts it, after `lmscope`."""
+        return command_of(self.name)
 
 
 def launch(
@@ -100,7 +99,7 @@ def _check_job(verb: Verb, values: Mapping[str, Any], source: str) -> None:
     asked = values.get("job", verb.name)
     if asked != verb.name:
         raise RecipeError(
-            f"{source[0].upper()}{source[1:]} is one of the job '{asked}': use `lmscope {asked}`."
+            f"{source[0].upper()}{source[1:]} is one of the job '{asked}': use `lmscope {command_of(asked)}`."
         )
 
 

@@ -77,7 +77,7 @@ def train(
     def everyday(_recipe: Any) -> dict[str, Any]:
         return {**options, **job.everyday()}
 
-    verb = Verb("lm", lm.LmRecipe, lm.train_lm, lm.plan_lm, report_lm, command="lm train")
+    verb = Verb("lm", lm.LmRecipe, lm.train_lm, lm.plan_lm, report_lm)
     return launch(verb, recipe, everyday, job)
 
 

@@ -54,7 +54,7 @@ def circuits(
 
     Args:
         source: A run that trained dictionaries of a player, a folder of them, or a player (a run or a model
-            folder), of which attention is looked at; or a recipe (ends in .toml).
+            folder), of which attention is looked at; or a recipe (ends in .toml or is shipped).
         labels: What `lmscope othello label --out` wrote.
         find: Only these; absent: all that labels allow. Repeatable.
         games: Random games of a random stream of their own.
@@ -66,9 +66,10 @@ def circuits(
         job: Options of every job.
     """
     from lmscope.cli.execution import Verb, launch
+    from lmscope.cli.run_names import is_recipe
     from lmscope.jobs import othello_circuits as job_of
 
-    is_recipe = (source or "").endswith(".toml")
+    is_a_recipe = source is not None and is_recipe(source)
     options = given(
         {
             "labels.file": None if labels is None else str(Path(labels)),
@@ -80,7 +81,7 @@ def circuits(
             "lines.least_probability": least_probability,
         }
     )
-    named = {} if source is None or is_recipe else _named(source, circuit, job.runs_dir)
+    named = {} if source is None or is_a_recipe else _named(source, circuit, job.runs_dir)
 
     def everyday(_recipe: Mapping[str, Any]) -> dict[str, Any]:
         return {**options, **circuit.everyday(job.runs_dir), **named, **job.everyday()}
@@ -91,9 +92,8 @@ def circuits(
         job_of.find_othello_circuits,
         job_of.plan_othello_circuits,
         report_circuits,
-        command="othello circuits",
     )
-    return launch(verb, source if is_recipe else None, everyday, job)
+    return launch(verb, source if is_a_recipe else None, everyday, job)
 
 
 def report_circuits(run: "Run", as_json: bool) -> None:

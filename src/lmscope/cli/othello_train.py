@@ -82,7 +82,6 @@ def train(
         othello.train_othello,
         othello.plan_othello,
         report_player,
-        command="othello train",
     )
     return launch(verb, recipe, everyday, job)
 

@@ -203,7 +203,9 @@ class Totals:
 
     def __init__(self, games: Sequence[GameSums], options: BootstrapOptions, seed: int) -> None:
         if not games:
-            raise DataError("No game has a place to look at: take more games, or earlier places.")
+            raise DataError(
+                "No game has a place with two legal moves to look at: take more games, or set places.earliest lower."
+            )
         sums = ContextSums(len(games))
         names = dict.fromkeys(name for one in games for name in one.sums)
         for name in names:

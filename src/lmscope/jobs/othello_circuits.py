@@ -144,7 +144,7 @@ def find_othello_circuits(
         LmscopeError: Anything a user can cause, in one sentence.
     """
     findings = chosen_findings(recipe)
-    parts = find_parts(recipe.dictionaries, recipe.model)
+    parts = _parts(recipe)
     told = read_labels(recipe.labels, parts)
     with running(recipe, root, listeners, resume) as (run, stop):
         trace = TraceRecipe(
@@ -165,7 +165,7 @@ def find_othello_circuits(
 def plan_othello_circuits(recipe: OthelloCircuitsRecipe) -> Plan:
     """What `find_othello_circuits` would do; reads configurations of dictionaries, and the labels."""
     findings = chosen_findings(recipe)
-    parts = find_parts(recipe.dictionaries, recipe.model)
+    parts = _parts(recipe)
     told = read_labels(recipe.labels, parts)
     return Plan(
         {
@@ -257,6 +257,16 @@ def site_labels(
         one.config.write_site: SiteLabels.of(world, one.config.n_latents, told.get(one.name, {}))
         for one in tracing.parts.dictionaries
     }
+
+
+def _parts(recipe: OthelloCircuitsRecipe) -> CircuitParts:
+    """The player and its dictionaries; those that come with lmscope are of no player."""
+    if not recipe.dictionaries.sources and recipe.model.name is None:
+        raise RecipeError(
+            "There is no player to find circuits in: name a run that trained dictionaries of one (`last` for the newest), "
+            "or a player."
+        )
+    return find_parts(recipe.dictionaries, recipe.model)
 
 
 @dataclass(eq=False)

@@ -205,7 +205,21 @@ def _open(recipe: OthelloRecipe) -> tuple[Othello, LanguageModel, GameStream]:
         seed=recipe.seed,
         full=games.full,
     )
+    _check_length(recipe, stream.total_batches)
     return world, model, stream
+
+
+def _check_length(recipe: OthelloRecipe, n_batches: int) -> None:
+    """Refuse steps that the games do not last for."""
+    training, size = recipe.training, recipe.games.batch_games
+    wanted = (training.steps or 1) * training.accumulate
+    if wanted <= n_batches:
+        return
+    steps = f"{training.steps:,} steps need" if training.steps else "One step needs"
+    raise RecipeError(
+        f"{steps} {wanted:,} batches of {size:,} games, and {recipe.games.n_games:,} games fill {n_batches:,}: take at "
+        f"least {wanted * size:,} games, or set training.{'steps' if training.steps else 'accumulate'} lower."
+    )
 
 
 def _move(model: LanguageModel, device: torch.device) -> None:

@@ -42,9 +42,17 @@ class ModelShape(Config):
             raise ValueError("gpt2 has as many heads of keys as heads: leave n_kv_heads out")
         if self.rope_theta != _ROPE_THETA:
             raise ValueError("gpt2 learns its positions: leave rope_theta out")
+        return self
+
+    @model_validator(mode="after")
+    def _heads_divide(self) -> "ModelShape":
         if self.d_model % self.n_heads:
             raise ValueError(
                 f"{self.n_heads} heads do not divide a width of {self.d_model}: change n_heads or d_model"
+            )
+        if self.n_heads % (self.n_kv_heads or self.n_heads):
+            raise ValueError(
+                f"{self.n_kv_heads} heads of keys do not divide {self.n_heads} heads: change n_kv_heads or n_heads"
             )
         return self
 

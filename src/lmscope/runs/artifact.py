@@ -81,7 +81,9 @@ def read_manifest(
     path = Path(path)
     manifest = _load(path)
     if manifest.kind != kind:
-        raise ArtifactError(f"'{path}' is a {manifest.kind}, a {kind} was asked for.")
+        raise ArtifactError(
+            f"'{path}' holds no {kind}, its kind is '{manifest.kind}': give the folder of one, or a run that made one."
+        )
     if manifest.format_version > max(versions):
         raise ArtifactError(
             f"'{path}' has format {manifest.format_version}, this lmscope reads up to {max(versions)}: "

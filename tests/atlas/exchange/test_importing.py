@@ -155,7 +155,7 @@ def test_another_corpus_is_refused_before_anything_is_written(atlas, tmp_path, a
     write_parquet(content_of(atlas), tmp_path / "a.parquet")
     other = tmp_path / "other"
     shutil.copytree(atlas_run / "artifacts/atlas/made", other)
-    with pytest.raises(ArtifactError, match="is a atlas, a corpus was asked for"):
+    with pytest.raises(ArtifactError, match="holds no corpus, its kind is 'atlas'"):
         import_atlas(tmp_path / "a.parquet", tmp_path / "new", Quiet(), corpus=other)
     assert not (tmp_path / "new").exists()
 

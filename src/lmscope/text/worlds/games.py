@@ -62,8 +62,8 @@ class GameStream(Iterator[GameBatch]):
     ) -> None:
         if not 0 < batch_games <= n_games:
             raise DataError(
-                f"A batch of {batch_games} games cannot be had from {n_games}: take at least one, and no more than "
-                "there are."
+                f"A batch of {batch_games} games cannot be had from {n_games}: take more games, or batches of 1 to "
+                f"{n_games}."
             )
         self._world, self._seed, self._part, self._full = world, seed, part, full
         self._size, self._n_batches = batch_games, n_games // batch_games
