@@ -19,7 +19,7 @@ EXAMPLES: Final = """Example:
     lmscope othello circuits PLAYER
     lmscope othello label RUN --out labels.json
     lmscope othello circuits RUN --labels labels.json
-    lmscope othello circuits RUN --labels labels.json --find ablation --games 500
+    lmscope othello circuits RUN --labels labels.json --find ablation
     lmscope othello circuits --resume RUN
 
 A move is legal because of the lines of discs that it turns. Looked for are: logit,
