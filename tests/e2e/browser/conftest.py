@@ -93,13 +93,13 @@ class Served:
         return int(rows[0]["latent"])
 
 
-def _start(*folders: Path, cache: Path | None = None) -> Iterator[Served]:
+def _start(*folders: Path, cache: Path | None = None, cwd: Path | None = None) -> Iterator[Served]:
     command = [str(Path(sys.executable).parent / "lmscope"), "serve", *map(str, folders)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     if cache is not None:
         environment["LMSCOPE_CACHE"] = str(cache)
     process = subprocess.Popen(
-        [*command, "--json"], stdout=subprocess.PIPE, text=True, env=environment
+        [*command, "--json"], stdout=subprocess.PIPE, text=True, env=environment, cwd=cwd
     )
     assert process.stdout is not None
     line = process.stdout.readline()
@@ -110,6 +110,12 @@ def _start(*folders: Path, cache: Path | None = None) -> Iterator[Served]:
         process.terminate()
         process.wait(30)
         process.stdout.close()
+
+
+@pytest.fixture(scope="session")
+def start_server() -> Callable[..., Iterator[Served]]:
+    """Starts `lmscope serve` on some folders, with a cache and a working folder of its own."""
+    return _start
 
 
 @pytest.fixture(scope="session")

@@ -89,7 +89,7 @@ export function TraceBox({ first }: { first: boolean }) {
         <label>
           Dictionaries
           <select value={dictionaries} onChange={(event) => setDictionaries(event.target.value)}>
-            <option value="">as lmscope trace takes them by itself</option>
+            <option value="">garden’s own, which come with lmscope</option>
             {runs.map(({ id, name }) => (
               <option key={id} value={id}>
                 {name || id}
