@@ -57,7 +57,8 @@ def build(
 
     def everyday(_recipe: Mapping[str, Any]) -> dict[str, Any]:
         options = given({"text.documents": documents, "only": list(only) or None})
-        return {**where.everyday("census.tokens"), **options, **job.everyday(), **place}
+        keys = where.everyday("census.tokens", job.runs_dir)
+        return {**keys, **options, **job.everyday(), **place}
 
     verb = Verb(
         "atlas",

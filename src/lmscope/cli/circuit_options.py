@@ -7,6 +7,7 @@ from typing import Annotated, Any, Final, Literal
 from cyclopts import Group, Parameter
 
 from lmscope.cli.options import Switch, given
+from lmscope.cli.run_names import find_run, model_name
 
 _CIRCUIT: Final = Group("What the circuit is of", sort_key=5)
 
@@ -45,7 +46,7 @@ class Circuit:
                 "dictionaries.only": list(self.only) or None,
                 "dictionaries.other_model": self.other_model or None,
                 "dictionaries.calibration_tokens": self.calibration_tokens,
-                "model.name": self.model,
+                "model.name": model_name(self.model, runs_dir),
                 "model.device": self.device,
                 "replacement.mlp": self.mlp,
                 "replacement.dtype": self.precision,
@@ -63,7 +64,6 @@ def dictionary_source(text: str, runs_dir: Path) -> str:
     Raises:
         RunError: No run is called so.
     """
-    from lmscope.cli.run_names import find_run
     from lmscope.jobs.trace_dictionaries import NONE
 
     if text == NONE or text.startswith("hf:") or Path(text).exists():

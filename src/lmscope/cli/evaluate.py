@@ -93,7 +93,7 @@ def evaluate(
     recipe, place = (None, {}) if resumes else _split(target, job.runs_dir)
 
     def everyday(values: Mapping[str, Any]) -> dict[str, Any]:
-        keys = {**where.everyday("evaluation.tokens"), **elsewhere.everyday(values)}
+        keys = {**where.everyday("evaluation.tokens", job.runs_dir), **elsewhere.everyday(values)}
         return {**keys, **job.everyday(), **place}
 
     verb = Verb(

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from cyclopts import Group, Parameter
 
 from lmscope.cli.numbers import Count
+from lmscope.cli.run_names import model_name
 from lmscope.core.errors import RecipeError
 
 RUN_GROUP = Group("Options of every job", sort_key=10)
@@ -48,7 +49,7 @@ class ModelAndText:
     """Which model reads which text."""
 
     model: Annotated[str | None, Parameter(metavar="NAME")] = None
-    """Catalog name, local folder, .gguf file or Hugging Face id."""
+    """Catalog name, local folder, run that trained a model, .gguf file or Hugging Face id."""
     device: Annotated[str | None, Parameter(metavar="NAME")] = None
     """auto, cpu, cuda or cuda:1."""
     corpus: Annotated[str | None, Parameter(metavar="TEXT")] = None
@@ -58,11 +59,11 @@ class ModelAndText:
     tokens: Count | None = None
     """At most so many distinct tokens, e.g. 500k or 2M."""
 
-    def everyday(self, tokens_key: str) -> dict[str, Any]:
+    def everyday(self, tokens_key: str, runs_dir: Path) -> dict[str, Any]:
         """The recipe keys that were given here; what `--tokens` caps differs between jobs."""
         return given(
             {
-                "model.name": self.model,
+                "model.name": model_name(self.model, runs_dir),
                 "model.device": self.device,
                 "text.source": self.corpus,
                 "text.context_length": self.context_length,

@@ -9,6 +9,7 @@ from cyclopts import Parameter
 from lmscope.cli.circuit_options import Circuit, dictionary_source
 from lmscope.cli.numbers import Count
 from lmscope.cli.options import JobOptions, given
+from lmscope.cli.run_names import is_recipe, model_name
 from lmscope.core.errors import RecipeError
 
 if TYPE_CHECKING:
@@ -22,12 +23,13 @@ EXAMPLES: Final = """Example:
     lmscope othello circuits RUN --labels labels.json --find ablation
     lmscope othello circuits --resume RUN
 
-A move is legal because of the lines of discs that it turns. Looked for are: logit,
-features of these lines in circuits of legal moves; ablation, whether a move stops
-being legal for the model without them; state, whether features of the board come
-from the moves that made it so; attention, whose moves heads attend to and why;
-thresholds, how well circuits of different sizes tell the lines. Numbers in
-brackets are intervals over games. Random features stand beside all of them.
+A move is legal because of the lines of discs that it turns. Looked for are:
+logit, features of these lines in circuits of legal moves; ablation, whether a
+move stops being legal for the model without them; state, whether features of
+the board come from the moves that made it so; attention, whose moves heads
+attend to and why; thresholds, how well circuits of different sizes tell the
+lines. Beside each stands what chance gives. Numbers in brackets are intervals
+over games.
 """
 _CIRCUIT: Final = Circuit()
 _JOB: Final = JobOptions()
@@ -66,7 +68,6 @@ def circuits(
         job: Options of every job.
     """
     from lmscope.cli.execution import Verb, launch
-    from lmscope.cli.run_names import is_recipe
     from lmscope.jobs import othello_circuits as job_of
 
     is_a_recipe = source is not None and is_recipe(source)
@@ -122,17 +123,8 @@ def _named(source: str, circuit: Circuit, runs_dir: Path) -> dict[str, Any]:
         raise RecipeError(
             f"'{source}' and --dictionaries both say what the circuits are of: leave one of them out."
         )
-    player = _player(source, runs_dir)
-    if player is None:
-        return {"dictionaries.sources": [dictionary_source(source, runs_dir)]}
+    found = dictionary_source(source, runs_dir)
+    player = Path(model_name(found, runs_dir) or found)
+    if not (player / "tokenizer.json").is_file():
+        return {"dictionaries.sources": [found]}
     return {"dictionaries.sources": ["none"], "model.name": str(player)}
-
-
-def _player(source: str, runs_dir: Path) -> Path | None:
-    """The model folder, if it is one or a run that holds one."""
-    for path in (Path(source), runs_dir / source):
-        if (path / "tokenizer.json").is_file():
-            return path
-        if (path / "artifacts" / "model").is_dir():
-            return path / "artifacts" / "model"
-    return None

@@ -56,6 +56,7 @@ def label(
     from lmscope.cli.failures import DONE
     from lmscope.cli.options import given
     from lmscope.cli.progress import ProgressListener
+    from lmscope.cli.run_names import model_name
     from lmscope.core.errors import RecipeError
     from lmscope.jobs.othello_labels import TruthChoice, label_othello
 
@@ -68,7 +69,7 @@ def label(
         "sources": [dictionary_source(text, runs_dir) for text in dictionaries],
         "only": list(only),
         "other_model": other_model,
-        "model": given({"name": model, "device": device}),
+        "model": given({"name": model_name(model, runs_dir), "device": device}),
         "n_games": n,
         "scores": {"n_permutations": permutations},
         "seed": seed,

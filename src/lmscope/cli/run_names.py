@@ -16,6 +16,25 @@ def is_recipe(target: str) -> bool:
     return target.endswith(".toml") or (target in shipped_recipes() and shipped_run(target) is None)
 
 
+def model_name(text: str | None, runs_dir: Path) -> str | None:
+    """What a recipe calls the model that a person named: runs that trained one become its folder.
+
+    Args:
+        text: What was named, if anything was.
+        runs_dir: The folder of all runs.
+    """
+    from lmscope.models.catalog import CATALOG
+    from lmscope.models.run_models import MODEL
+    from lmscope.runs.record import RECORD_FILE
+
+    if text is None or text in CATALOG:
+        return text
+    path = next((path for path in (Path(text), runs_dir / text) if path.exists()), None)
+    if path is None or not (path / RECORD_FILE).is_file():
+        return text
+    return str(path / MODEL if (path / MODEL).is_dir() else path)
+
+
 def find_run(text: str, root: Path, *, exact: bool = False, holding: str = "") -> Path:
     """The folder of a run.
 

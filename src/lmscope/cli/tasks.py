@@ -11,6 +11,7 @@ from lmscope.cli.failures import DONE
 from lmscope.cli.numbers import Count
 from lmscope.cli.options import Switch
 from lmscope.cli.progress import ProgressListener
+from lmscope.cli.run_names import model_name
 from lmscope.display.tables import Table
 
 if TYPE_CHECKING:
@@ -174,7 +175,7 @@ def bracket_features(
     sources = [dictionary_source(text, runs_dir) for text in dictionaries]
     values = {
         "dictionaries": {"sources": sources, "only": list(only)},
-        "model": {} if model is None else {"name": model},
+        "model": {} if model is None else {"name": model_name(model, runs_dir)},
         "n_texts": n,
         "seed": seed,
     }

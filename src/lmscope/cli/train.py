@@ -72,7 +72,7 @@ def train(
     from lmscope.jobs.plan import plan_training
 
     everyday = {
-        **where.everyday("text.max_tokens"),
+        **where.everyday("text.max_tokens", job.runs_dir),
         **job.everyday(),
         **given(
             {

@@ -10,6 +10,10 @@ from lmscope.core.errors import ArtifactError
 from lmscope.dictionaries.dictionary import Dictionary
 from lmscope.jobs.choices import EvaluationChoice, ModelChoice, Sides, TextChoice
 from lmscope.models.language_model import LanguageModel
+from lmscope.models.run_models import MAKERS, unfinished
+from lmscope.runs.commands import command_of
+from lmscope.runs.record import RECORD_FILE
+from lmscope.runs.run import Run
 
 
 @dataclass(frozen=True)
@@ -72,10 +76,19 @@ def trained_dictionaries(path: Path | str) -> dict[str, Path]:
     folder = path / "artifacts" / "dictionaries"
     found = sorted(p for p in folder.glob("[!.]*") if p.is_dir())  # .*: a write that was cut off
     if not found:
-        reason = (
-            "its training has not ended" if (path / "run.json").exists() else "nothing is there"
-        )
-        raise ArtifactError(
-            f"'{path}' holds no dictionary ({reason}): give a run that trained some, or the folder of one."
-        )
+        raise ArtifactError(f"'{path}' holds no dictionary{_why_none(path)}")
     return {p.name: p for p in found}
+
+
+def _why_none(path: Path) -> str:
+    """Why a folder holds no dictionary, and what to do: the rest of a sentence."""
+    if not (path / RECORD_FILE).exists():
+        return " (nothing is there): give a run that trained some, or the folder of one."
+    run = Run.open(path)
+    if run.status != "done" and run.record.job in (*MAKERS, "train"):
+        return f": {unfinished(run)}."
+    if run.record.job in MAKERS:
+        return f" but a model: train some with `lmscope train --model {path}` and name that run."
+    return (
+        f" (it is a run of `lmscope {command_of(run.record.job)}`): give a run that trained some."
+    )

@@ -100,7 +100,7 @@ class LanguageModel:
         dtype: torch.dtype | str | None = None,
         cache: Any = None,
     ) -> "LanguageModel":
-        """Load a model by name: a local folder or .gguf, a catalog name, a Hugging Face id.
+        """Load a model by name: a local folder, run or .gguf, a catalog name, a Hugging Face id.
 
         Args:
             name: What to load.

@@ -23,6 +23,7 @@ from lmscope.models.placement import (
     summary,
 )
 from lmscope.models.quiet import quiet_transformers
+from lmscope.models.run_models import model_of
 from lmscope.models.weights import stored_tensors, weight_files, weights_hash
 
 _HEADS = {
@@ -66,8 +67,8 @@ def load_pretrained(
     """Load a model and its tokenizer; code that comes with a checkpoint is never run.
 
     Args:
-        name: A folder or .gguf file that exists, else a catalog name, else a hub id
-            (`owner/model`, `owner/model@revision`).
+        name: A model folder, a run that trained a model, or a .gguf file that exists, else a catalog name, else
+            a hub id (`owner/model`, `owner/model@revision`).
         device: `auto` takes cuda, else mps, else cpu; a torch device such as `cuda:1`; `spread`, or a
             device for each submodule, for a model too large for one (see `models.placement`).
         dtype: None keeps the number format in which the checkpoint is stored, on every device; else a
@@ -107,7 +108,7 @@ def locate(name: str, *, cache: Path | str | None = None, listener: Listener | N
     """
     path = Path(name).expanduser()
     if path.is_dir():
-        return path
+        return model_of(path)
     if path.suffix == ".gguf":
         if not path.is_file():
             raise ModelError(f"There is no file '{name}'.")

@@ -21,6 +21,7 @@ from lmscope.models.loading import auto_class, find_dtype, load_tokenizer, read_
 from lmscope.models.miniature import character_tokenizer
 from lmscope.models.published import PUBLISHED
 from lmscope.models.quiet import quiet_transformers
+from lmscope.models.run_models import model_of
 
 
 def skeleton(name: str, *, dtype: str | None = None) -> LanguageModel:
@@ -60,7 +61,7 @@ def at_hand(name: str) -> Path | None:
     """
     path = Path(name).expanduser()
     if path.is_dir():
-        return path
+        return model_of(path)
     if path.suffix == ".gguf" and path.is_file():
         return store.stored_gguf(path, None, None)
     source = CATALOG[name].source if name in CATALOG else None
