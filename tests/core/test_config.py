@@ -124,6 +124,36 @@ def test_defaults_count_as_if_written():
     assert Example(name="x").digest() == Example(name="x", training=Training(lr=1e-3)).digest()
 
 
+class Deep(Config):
+    inner: Training = Training(lr=2.0)
+    other: float = 1.0
+
+
+class Outer(Config):
+    training: Training = Training(lr=5.0)
+    deep: Deep = Deep(other=3.0)
+    either: Training | Deep = Training(lr=7.0)
+
+
+def test_a_table_keeps_what_the_default_of_its_place_changes():
+    """Hand: `lr` is the 5 of the place and not the 1e-3 of the class, unless it is given."""
+    assert Outer.from_mapping({"training": {}}) == Outer()
+    assert Outer.from_mapping({"training": {"lr": 4.0}}).training.lr == 4.0
+    found = Outer.from_mapping({"deep": {"inner": {}}})
+    assert (found.deep.other, found.deep.inner.lr) == (3.0, 2.0)
+    assert Outer.from_mapping({"deep": {"other": 9.0}}).deep.inner.lr == 2.0
+
+
+def test_a_value_that_is_whole_is_taken_as_it_is():
+    whole = Training(lr=1e-3)
+    assert Outer(training=whole).training == whole
+    assert Outer.from_mapping(Outer(training=whole).to_mapping()).training == whole
+
+
+def test_a_union_is_left_alone():
+    assert Outer.from_mapping({"either": {"other": 4.0}}).either == Deep(other=4.0)
+
+
 @given(st.dictionaries(st.text(), st.integers() | st.text() | st.booleans(), min_size=1))
 def test_digests_ignore_order_and_see_every_change(values):
     assert digest_of(dict(reversed(values.items()))) == digest_of(values)

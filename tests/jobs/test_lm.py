@@ -120,3 +120,11 @@ def test_what_cannot_work_is_one_sentence(change, failure, said, recipe, tmp_pat
     with pytest.raises(failure, match=said):
         train_lm(LmRecipe.from_mapping(values), root=tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+def test_one_key_of_training_leaves_the_others_as_the_job_has_them():
+    own = LmRecipe().training
+    changed = LmRecipe.from_mapping({"training": {"schedule": {"warmup": 0.1}, "log_every": 5}})
+    assert changed.training.lr == own.lr == 2e-3
+    assert (changed.training.schedule.decay, changed.training.schedule.warmup) == ("cosine", 0.1)
+    assert (changed.training.schedule.end_factor, changed.training.log_every) == (0.05, 5)

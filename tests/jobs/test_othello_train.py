@@ -125,6 +125,8 @@ def test_what_a_recipe_does_not_say_of_shape_and_training_is_that_of_a_player():
         32,
     )
     assert (recipe.training.lr, recipe.training.schedule.decay) == (2e-3, "cosine")
+    warm = OthelloRecipe.from_mapping({"training": {"schedule": {"warmup": 0.1}}}).training
+    assert (warm.lr, warm.schedule.warmup, warm.schedule.decay_fraction) == (2e-3, 0.1, 0.98)
     assert OthelloRecipe.from_mapping(recipe.to_mapping()) == recipe
 
 

@@ -90,7 +90,7 @@ def test_an_edited_manifest_is_refused(tmp_path):
 def test_absent_wrong_kind_and_unknown_formats_say_what_to_do(tmp_path):
     with pytest.raises(ArtifactError, match="nothing is there"):
         read(tmp_path / "absent")
-    with pytest.raises(ArtifactError, match="is a graph, a dictionary was asked for"):
+    with pytest.raises(ArtifactError, match="holds no dictionary, its kind is 'graph'"):
         read(write(tmp_path / "g", kind="graph"))
     with pytest.raises(ArtifactError, match="upgrade lmscope"):
         read(write(tmp_path / "new", version=3))

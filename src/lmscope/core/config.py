@@ -5,11 +5,12 @@ import json
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from lmscope.core.errors import RecipeError, did_you_mean
 
@@ -17,7 +18,11 @@ T = TypeVar("T", bound="Config")
 
 
 class Config(BaseModel):
-    """A frozen value; unknown keys and wrong types are errors, defaults stand only here."""
+    """A frozen value; unknown keys and wrong types are errors, defaults stand only here.
+
+    A config whose default for a field is another config with changes keeps those changes when a table gives
+    only some keys of it: `training: TrainingConfig = TrainingConfig(lr=2e-3)` has this `lr` unless it is given.
+    """
 
     model_config = ConfigDict(
         frozen=True, extra="forbid", use_attribute_docstrings=True, arbitrary_types_allowed=False
@@ -33,6 +38,14 @@ class Config(BaseModel):
                 raise TypeError(
                     f"{cls.__name__}.{name} may be None but defaults to something else."
                 )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _keep_own_defaults(cls, values: Any) -> Any:
+        defaults = _config_defaults(cls)
+        if not defaults or not isinstance(values, Mapping):
+            return values
+        return _with_defaults(values, defaults)
 
     @classmethod
     def from_mapping(cls: type[T], values: Mapping[str, Any], source: str = "the recipe") -> T:
@@ -61,6 +74,31 @@ class Config(BaseModel):
     def digest(self) -> str:
         """Sixteen hex digits that name this value; defaults count as if they were written."""
         return digest_of(self.to_mapping())
+
+
+@cache
+def _config_defaults(cls: type[Config]) -> Mapping[str, Config]:
+    """Defaults that are configs; not those of unions, where a table may mean another member than the default."""
+    defaults = {name: (field.annotation, field.default) for name, field in cls.model_fields.items()}
+    return {
+        name: own
+        for name, (kind, own) in defaults.items()
+        if isinstance(own, Config) and kind is type(own)
+    }
+
+
+def _with_defaults(values: Mapping[str, Any], defaults: Mapping[str, Config]) -> Mapping[str, Any]:
+    """Values whose tables are filled up with what the defaults of their places have of their own."""
+    found = dict(values)
+    for name, own in defaults.items():
+        table = found.get(name)
+        if isinstance(table, Mapping):
+            fields = type(own).model_fields
+            held = {key: getattr(own, key) for key in fields}
+            changed = {key: held[key] for key in fields if held[key] != fields[key].default}
+            inner = {key: held[key] for key in _config_defaults(type(own))}
+            found[name] = {**changed, **_with_defaults(table, inner)}
+    return found
 
 
 def digest_of(values: Mapping[str, Any]) -> str:

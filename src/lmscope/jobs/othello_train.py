@@ -67,16 +67,6 @@ class PlayerShape(ModelShape):
     """At least as many as a game has moves: 32 on 6 by 6 squares, 60 on 8 by 8."""
 
 
-class PlayerTraining(TrainingConfig):
-    """How a player is trained."""
-
-    lr: Annotated[float, Field(gt=0)] = 2e-3
-    """Peak learning rate."""
-    schedule: ScheduleConfig = ScheduleConfig(
-        warmup=0.02, decay="cosine", decay_fraction=0.98, end_factor=0.01
-    )
-
-
 class OthelloRecipe(Recipe):
     """What `lmscope othello train` does."""
 
@@ -95,7 +85,10 @@ class OthelloRecipe(Recipe):
     """Where to train: auto, cpu, cuda."""
     bootstrap: BootstrapOptions = BootstrapOptions()
     """Of the intervals, over games."""
-    training: PlayerTraining = PlayerTraining()
+    training: TrainingConfig = TrainingConfig(
+        lr=2e-3,
+        schedule=ScheduleConfig(warmup=0.02, decay="cosine", decay_fraction=0.98, end_factor=0.01),
+    )
 
 
 def train_othello(
