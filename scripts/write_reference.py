@@ -16,10 +16,14 @@ from pydantic import BaseModel
 
 from lmscope.cli.main import COMMANDS
 from lmscope.jobs.atlas import AtlasRecipe
+from lmscope.jobs.compare_circuits import CompareCircuitsRecipe
 from lmscope.jobs.demo import DemoRecipe
 from lmscope.jobs.evaluate import EvaluateRecipe
 from lmscope.jobs.explain import ExplainRecipe
 from lmscope.jobs.geometry import GeometryRecipe
+from lmscope.jobs.lm import LmRecipe
+from lmscope.jobs.othello_circuits import OthelloCircuitsRecipe
+from lmscope.jobs.othello_train import OthelloRecipe
 from lmscope.jobs.trace import TraceRecipe
 from lmscope.jobs.train import TrainRecipe
 from lmscope.server.app import describe
@@ -40,7 +44,9 @@ def cli_page() -> str:
     parts = [NOTE, "# Command line\n", f"```text\n{help_of()}\n```\n"]
     nested = {
         "atlas": ("build", "show", "query", "pack", "export", "import"),
+        "lm": ("train",),
         "models": ("list", "show", "get"),
+        "othello": ("play", "train", "label", "circuits"),
         "tasks": ("list", "show", "score", "write", "bracket-features"),
         "runs": ("list", "show", "diff", "rm"),
     }
@@ -66,7 +72,7 @@ def recipes_page() -> str:
     done: set[str] = set()
     jobs = (
         *(TrainRecipe, EvaluateRecipe, AtlasRecipe, ExplainRecipe, GeometryRecipe, TraceRecipe),
-        DemoRecipe,
+        *(CompareCircuitsRecipe, LmRecipe, OthelloRecipe, OthelloCircuitsRecipe, DemoRecipe),
     )
     for recipe in jobs:
         parts.append(f'## job = "{recipe.model_fields["job"].default}"\n')
@@ -123,11 +129,26 @@ def default_of(field: Any) -> str:
     if field.is_required():
         return "required"
     value = field.get_default(call_default_factory=True)
-    if isinstance(value, BaseModel) or (
-        isinstance(value, tuple) and value and isinstance(value[0], BaseModel)
-    ):
+    if isinstance(value, BaseModel):
+        changed = ", ".join(f"`{key} = {cell(repr(own))}`" for key, own in changes(value))
+        return f"as below, but {changed}" if changed else "as below"
+    if isinstance(value, tuple) and value and isinstance(value[0], BaseModel):
         return "as below"
     return "absent" if value is None else f"`{cell(repr(value))}`"
+
+
+def changes(value: BaseModel, path: str = "") -> list[tuple[str, Any]]:
+    """Keys of a default in which it differs from its class, with their values."""
+    found: list[tuple[str, Any]] = []
+    for name, field in type(value).model_fields.items():
+        own, plain = getattr(value, name), field.get_default(call_default_factory=True)
+        if own == plain:
+            continue
+        if isinstance(own, BaseModel) and type(own) is type(plain):
+            found += changes(own, f"{path}{name}.")
+        else:
+            found.append((path + name, own))
+    return found
 
 
 def cell(text: str) -> str:

@@ -50,7 +50,7 @@ def train(
 
     Args:
         recipe: A file that ends in .toml or the name of a shipped recipe; options change it.
-        corpus: sample, a file or folder, or hf:NAME[:SPLIT[:COLUMN]].
+        corpus: sample, a file or folder, hf:NAME[:SPLIT[:COLUMN]] or othello:6@20000 (games).
         vocabulary: Tokens of the tokenizer.
         context_length: Tokens of one context.
         passes: Over the text.

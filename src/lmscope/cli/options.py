@@ -53,7 +53,7 @@ class ModelAndText:
     device: Annotated[str | None, Parameter(metavar="NAME")] = None
     """auto, cpu, cuda or cuda:1."""
     corpus: Annotated[str | None, Parameter(metavar="TEXT")] = None
-    """sample, a file or folder, or hf:NAME[:SPLIT[:COLUMN]]."""
+    """sample, a file or folder, hf:NAME[:SPLIT[:COLUMN]] or othello:6@20000 (games)."""
     context_length: Count | None = None
     """Tokens of one context."""
     tokens: Count | None = None

@@ -32,7 +32,7 @@ class TextChoice(Config):
     """What the model reads."""
 
     source: str = "sample"
-    """`sample`, a file, folder or glob, or `hf:NAME[@CONFIG][:SPLIT[:COLUMN]]`."""
+    """`sample`, a file, folder or glob, `hf:NAME[@CONFIG][:SPLIT[:COLUMN]]`, or games: `othello:6[@20000]`."""
     column: str | None = None
     """The column that holds the text; absent: `text`."""
     separator: str | None = None

@@ -44,7 +44,7 @@ class OtherText(Config):
     """What to change of the text that the dictionary was trained on; absent keys stay."""
 
     source: str | None = None
-    """`sample`, a file, folder or glob, or `hf:NAME[@CONFIG][:SPLIT[:COLUMN]]`."""
+    """`sample`, a file, folder or glob, `hf:NAME[@CONFIG][:SPLIT[:COLUMN]]`, or games: `othello:6[@20000]`."""
     column: str | None = None
     separator: str | None = None
     chat: bool | None = None

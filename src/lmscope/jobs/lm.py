@@ -43,7 +43,7 @@ class LmText(Config):
     """What the model learns from."""
 
     source: str = "sample"
-    """`sample`, a file, folder or glob, or `hf:NAME[@CONFIG][:SPLIT[:COLUMN]]`."""
+    """`sample`, a file, folder or glob, `hf:NAME[@CONFIG][:SPLIT[:COLUMN]]`, or games: `othello:6[@20000]`."""
     column: str | None = None
     """The column that holds the text; absent: `text`."""
     context_length: Annotated[int, Field(ge=2)] = 256

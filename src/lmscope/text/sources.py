@@ -141,7 +141,7 @@ def _missing(source: str, path: Path) -> DataError:
         return DataError(f"There is no '{source}': the folder '{path.parent}' does not exist.")
     known = did_you_mean(path.name, (p.name for p in path.parent.iterdir()))
     return DataError(
-        f"There is no '{source}'.{known} Give a file, a folder, a glob, 'sample' or 'hf:NAME'."
+        f"There is no '{source}'.{known} Give a file, a folder, a glob, 'sample', 'hf:NAME' or 'othello:6'."
     )
 
 
