@@ -21,6 +21,7 @@ EXAMPLES: Final = """Example:
     lmscope othello label RUN --out labels.json
     lmscope othello circuits RUN --labels labels.json
     lmscope othello circuits RUN --labels labels.json --find ablation
+    lmscope othello circuits othello-circuits --dictionaries RUN --labels FILE
     lmscope othello circuits --resume RUN
 
 A move is legal because of the lines of discs that it turns. Looked for are:
