@@ -98,7 +98,7 @@ def test_a_newer_format_is_refused(folder):
 
 def test_another_kind_of_folder_is_refused(folder):
     rewrite(folder, kind="atlas")
-    with pytest.raises(ArtifactError, match="is a atlas"):
+    with pytest.raises(ArtifactError, match="its kind is 'atlas'"):
         Dictionary.load(folder)
 
 
