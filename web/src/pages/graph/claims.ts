@@ -1,6 +1,6 @@
 /** Claims of a graph and the tests of them. */
 import type { Schemas } from "../../api/client";
-import { NONE, number } from "../../ui/format";
+import { NONE, number, rounded } from "../../ui/format";
 
 export type ClaimTest = Schemas["ClaimTest"];
 export type ClaimRequest = Schemas["ClaimRequest"];
@@ -76,5 +76,7 @@ export function barredBy(page: Pick<Schemas["GraphPage"], "read_only" | "live">)
 /** What was done, e.g. `× 2`. */
 export function deed({ how, value }: Pick<ClaimTest, "how" | "value">): string {
   if (how === "ablate") return "ablated";
-  return how === "scale" ? `× ${number(value)}` : `set to ${value === null ? NONE : number(value)}`;
+  return how === "scale"
+    ? `× ${rounded(value)}`
+    : `set to ${value === null ? NONE : number(value)}`;
 }
