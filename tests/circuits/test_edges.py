@@ -92,6 +92,16 @@ def test_small_flows_can_be_left_out(frozen):
     assert len(some.flow) == int((every.flow.abs() > 0.05).sum()) < len(every.flow)
 
 
+def test_room_for_edges_grows_with_what_is_found(frozen, monkeypatch):
+    found = attribute(frozen, TARGETS[0], TraceOptions(threshold=0.0, relative=False))
+    expected = flow_edges(found, least=1e-12)
+    monkeypatch.setattr("lmscope.circuits.edges._FIRST_EDGES", 3)
+    grown = flow_edges(found, least=1e-12)
+    assert len(grown.flow) > 100
+    assert torch.equal(grown.source, expected.source)
+    assert torch.equal(grown.flow, expected.flow)
+
+
 def test_edges_lie_in_rows_that_can_be_put_in_order(frozen):
     found = attribute(frozen, TARGETS[0], TraceOptions(threshold=0.0, relative=False))
     edges = flow_edges(found)

@@ -110,6 +110,26 @@ def test_an_interrupted_demo_goes_on_to_the_same_figures(wanted, shown, tmp_path
     }
 
 
+def test_a_demo_that_goes_on_after_its_measurement_does_not_measure_again(
+    wanted, shown, tmp_path, monkeypatch
+):
+    def stopped(*_, **__):
+        raise KeyboardInterrupt
+
+    def again(*_, **__):
+        raise AssertionError("measured twice")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("lmscope.jobs.demo.draw", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            demo(wanted, root=tmp_path)
+    (folder,) = tmp_path.iterdir()
+    monkeypatch.setattr("lmscope.jobs.examiner.Examiner.measure", again)
+    resumed = demo(wanted, root=tmp_path, resume=folder)
+    assert resumed.figures["ce_recovered_mean"] == shown.figures["ce_recovered_mean"]
+    assert resumed.figures["dead_fraction"] == shown.figures["dead_fraction"]
+
+
 def test_a_failed_figure_leaves_the_trained_run_as_it_was(wanted, tmp_path):
     with pytest.raises(ZeroDivisionError), running(wanted, tmp_path, (), None):
         1 / 0  # noqa: B018 (any defect after the folder was made)

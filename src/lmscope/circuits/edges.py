@@ -24,6 +24,8 @@ from lmscope.core.site import Site
 
 _PAIRS: Final = 1 << 19
 """Pairs of features whose flows are looked at together."""
+_FIRST_EDGES: Final = 1 << 20
+"""Edges that room is taken for at first where small flows are left out."""
 CHUNK_BYTES: Final = 1 << 26
 """Read vectors that are carried at once take about so much memory."""
 
@@ -71,7 +73,8 @@ class FlowEdges:
         flow: Along each edge.
         tokens: Into each feature from tokens, the last row into the target.
         positions: Likewise from position embeddings.
-        errors: Likewise from errors of all sites together.
+        errors: Likewise from the errors of each site.
+        leaves: Likewise from each site that has no dictionary and ends the descent.
         biases: Likewise from constants.
     """
 
@@ -145,9 +148,11 @@ class _Rows:
         self.leaves: dict[Site, Tensor] = {}
         self.biases = frozen.embed.new_zeros(self._n + 1)
         most = _most_edges(frozen, features)
-        # Memory is taken only where something is written to it.
-        self._source = torch.empty(most, dtype=torch.int32)
-        self._flow = torch.empty(most, dtype=frozen.embed.dtype)
+        # Nearly all flows differ from 0, so all have room from the start: the memory is taken only where it is
+        # written. Where small flows are left out, few edges may be left of more than there is memory for.
+        room = min(most, _FIRST_EDGES) if least else most
+        self._source = torch.empty(room, dtype=torch.int32)
+        self._flow = torch.empty(room, dtype=frozen.embed.dtype)
         self._at = 0
         self._goals: list[Tensor] = []
         self._counts: list[Tensor] = []
@@ -194,6 +199,9 @@ class _Rows:
             large = flow.abs() > self._least
             self._counts.append(large.sum(1).cpu())
             begin, self._at = self._at, self._at + int(self._counts[-1].sum())
+            if self._at > len(self._flow):
+                self._source = _with_room(self._source, begin, self._at)
+                self._flow = _with_room(self._flow, begin, self._at)
             self._flow[begin : self._at] = flow[large]
             self._source[begin : self._at] = numbers.expand_as(flow)[large]
 
@@ -215,6 +223,13 @@ class _Rows:
             self.leaves,
             self.biases,
         )
+
+
+def _with_room(values: Tensor, n: int, wanted: int) -> Tensor:
+    """The first of some numbers, with room for all that are wanted and as many again."""
+    larger = values.new_empty(2 * wanted)
+    larger[:n] = values[:n]
+    return larger
 
 
 def _most_edges(frozen: Frozen, readers: Sequence[Readers]) -> int:

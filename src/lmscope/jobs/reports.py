@@ -6,6 +6,7 @@ from typing import Final
 
 from lmscope.core.errors import ArtifactError
 from lmscope.dictionaries.health import Health
+from lmscope.dictionaries.latent_statistics import LatentStatistics
 from lmscope.dictionaries.report import Baseline, HealthReport
 from lmscope.display.tables import Cell, Table
 from lmscope.evaluation.statistics import Estimate
@@ -14,6 +15,7 @@ from lmscope.runs.run import Run
 
 KIND = "health"
 FORMAT_VERSION = 1
+_LATENTS: Final = "latents.safetensors"
 
 
 def write_health(run: Run, name: str, health: Health) -> Path:
@@ -26,7 +28,7 @@ def write_health(run: Run, name: str, health: Health) -> Path:
         with write_artifact(path, KIND, FORMAT_VERSION) as folder:
             text = json.dumps(health.report.to_mapping(), indent=1, sort_keys=True)
             (folder / "report.json").write_text(text + "\n", encoding="utf-8")
-            health.latents.save(folder / "latents.safetensors")
+            health.latents.save(folder / _LATENTS)
     run.event("result", name=name, figures=health.report.headline())
     return path
 
@@ -44,6 +46,16 @@ def read_health(path: Path | str) -> HealthReport:
     except ValueError as error:
         raise ArtifactError(f"'{path / 'report.json'}' is damaged: {error}.") from None
     return HealthReport.from_mapping(values, f"'{path}'")
+
+
+def read_whole_health(path: Path | str) -> Health:
+    """The report that `write_health` wrote, with what it says of each latent.
+
+    Raises:
+        ArtifactError: As `read_health` does.
+    """
+    report = read_health(path)
+    return Health(report, LatentStatistics.load(Path(path) / _LATENTS))
 
 
 FIGURES: Final = {

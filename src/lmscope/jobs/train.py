@@ -28,7 +28,7 @@ from lmscope.jobs.group_progress import GroupProgress
 from lmscope.jobs.grouping import DictionaryGroup, plan_groups, regrouped
 from lmscope.jobs.memory import MemoryModel, Text, available_bytes, sites_of
 from lmscope.jobs.mesh_choice import device_type, run_axes
-from lmscope.jobs.reports import read_health, write_health
+from lmscope.jobs.reports import read_health, read_whole_health, write_health
 from lmscope.jobs.running import running
 from lmscope.jobs.suite import Suite, waiting_row
 from lmscope.models.exclusion import Exclusion
@@ -415,7 +415,12 @@ class GroupTraining:
     def _measured(self, name: str, dictionary: Dictionary, examiner: Examiner) -> Health | None:
         if not self._recipe.evaluation.tokens:
             return None
-        health = examiner.measure(name, dictionary, self._run)
+        path = self._place("health", name)
+        health = (
+            read_whole_health(path)
+            if path.exists()
+            else examiner.measure(name, dictionary, self._run)
+        )
         write_health(self._run, name, health)
         return health
 
