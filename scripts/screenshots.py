@@ -1,9 +1,10 @@
 """Takes pictures of each page of the web app, light and dark, for the documentation.
 
 python scripts/screenshots.py runs docs/assets/web [PAGE ...]
+python scripts/screenshots.py shipped docs/assets/web
 
-The folder holds a finished `lmscope demo` with its atlas, and a suite for the grid. Chromium is
-LMSCOPE_CHROMIUM, or what PATH has.
+The folder holds a finished `lmscope demo` with its atlas, and a suite for the grid; `shipped` stands for what comes
+with lmscope alone, and shows the board of its player. Chromium is LMSCOPE_CHROMIUM, or what PATH has.
 """
 
 import base64
@@ -12,6 +13,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
@@ -24,6 +26,8 @@ FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-backgroun
 WIDTH, HEIGHT = 1280, 860
 QUALITY = 82
 TEXT = "Once upon a time there was a king who said that the river would never flow again."
+SHIPPED = "shipped"
+GAME = "c2 d2 e2 d1 e4 f2 e1 d5 e5 b5 b4 f3 f5 b2 c1 a5"
 PROMPT = "Yesterday I went to the market and"
 
 
@@ -31,16 +35,24 @@ def main() -> int:
     library, target = Path(sys.argv[1]), Path(sys.argv[2])
     wanted = set(sys.argv[3:])
     target.mkdir(parents=True, exist_ok=True)
+    own = str(library) == SHIPPED
     server = subprocess.Popen(
-        [str(Path(sys.executable).parent / "lmscope"), "serve", library.name, "--json"],
+        [
+            str(Path(sys.executable).parent / "lmscope"),
+            *("serve", "--json", "--port", "0"),
+            *([] if own else [library.name]),
+        ],
         stdout=subprocess.PIPE,
-        cwd=library.parent,  # pages then name the folder as a reader would
+        cwd=tempfile.mkdtemp()
+        if own
+        else library.parent,  # pages name the folder as a reader would
         text=True,
     )
     assert server.stdout is not None
     try:
         url = json.loads(server.stdout.readline())["url"].rstrip("/")
-        shots = {name: shot for name, shot in pages(url).items() if not wanted or name in wanted}
+        known = boards() if own else pages(url)
+        shots = {name: shot for name, shot in known.items() if not wanted or name in wanted}
         take(url, shots, target)
     finally:
         server.terminate()
@@ -87,6 +99,21 @@ def pages(url: str) -> dict[str, Shot]:
         pair = urlencode({"a": shown["id"], "b": other["id"]})
         found["compare"] = (f"/compare?{pair}", nothing)
     return found
+
+
+def boards() -> dict[str, Shot]:
+    """The board of the player that comes with lmscope, with the circuit of a square's logit."""
+    asked = urlencode({"game": GAME, "at": len(GAME.split()) - 2})
+    return {"board": (f"/othello/othello-mini-player?{asked}", trace_likeliest)}
+
+
+def trace_likeliest(page: Page) -> None:
+    """Click the legal square that the player holds likeliest."""
+    page.locator(".chance").first.wait_for(timeout=180_000)
+    squares = page.locator(".board-square.legal")
+    chances = [float(text or 0) for text in squares.locator(".chance").all_text_contents()]
+    squares.filter(has=page.locator(".chance")).nth(chances.index(max(chances))).click()
+    page.get_by_role("list", name="Strongest nodes of the circuit").wait_for(timeout=180_000)
 
 
 def exemplary(url: str, at: str) -> int:

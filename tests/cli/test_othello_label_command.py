@@ -67,7 +67,6 @@ def test_json_is_one_object_without_single_latents(folder, capsys):
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
-        ([], 2, "There is nothing to label"),
         (["nosuch"], 1, "There is no run 'nosuch'"),
         (["FOLDER", "--family", "mime"], 1, "'mime' is no family of labels. Did you mean mine?"),
         (["FOLDER", "--n", "3"], 2, "'n_games' of the command is wrong"),

@@ -126,3 +126,18 @@ def test_a_phase_may_begin_in_the_middle_and_says_how_many_dictionaries_are_done
         assert listener._phase is not None
         assert listener._phase.time_left() == "40.0 s left"  # 20 steps in 10 s: 80 more in 40 s
         assert listener._phase.figures() == "2/6 dictionaries  2/s"
+
+
+def test_without_a_terminal_long_work_says_now_and_then_how_far_it_is() -> None:
+    console, clock = _recorded(terminal=False), Clock()
+    with ProgressListener(console, clock=clock) as listener:
+        for done in range(3001):
+            clock.now = float(done)
+            listener.on_progress("train", done, 3000, {"loss": 0.5})
+    lines = console.export_text().splitlines()
+    assert lines[0] == "Train: 2 of 3k, at work ..."
+    assert lines[1] == "Train: 30 of 3k, 1/s  loss 0.5, 49 min 30 s left"
+    told = [line.split()[1] for line in lines[2:6]]
+    assert told == ["60", "120", "240", "480"]
+    assert 12 < len(lines) < 18  # then every five minutes
+    assert lines[-1].startswith("Train: done after")

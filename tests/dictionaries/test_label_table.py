@@ -106,12 +106,24 @@ def test_precise_latents_vote_above_the_lowest_threshold_where_they_are():
     table = label_table(firings, labels, TableOptions(n_permutations=0, n_thresholds=60))
     assert 1.0 <= table.votes[0, 0] < 3.0
     np.testing.assert_array_equal(voted(firings, table, [0])[:, 0], values > 2)
+    assert (table.vote_precision[0, 0], table.vote_fired[0, 0]) == (1.0, 20)
+
+
+def test_the_other_half_tells_how_precise_a_vote_is():
+    text = np.repeat([0, 1], 40)
+    values = np.tile(np.concatenate([np.full(20, 3.0), np.full(20, 1.0)]), 2)
+    labels = np.tile(np.arange(40) < 20, 2)[:, None]
+    labels[40:50] = False  # half 1 judges: right 10 times of 20
+    table = label_table(Firings.of(values[:, None], text), labels, TableOptions(n_permutations=0))
+    assert (table.vote_precision[0, 0], table.vote_fired[0, 0]) == (0.5, 20)
 
 
 def test_rare_firings_do_not_vote():
     firings, labels, _ = drawn(rate=0.01)
     table = label_table(firings, labels, TableOptions(n_permutations=0, min_firings=10_000))
     assert np.isinf(table.votes).all()
+    assert not table.vote_fired.any()
+    assert not table.vote_precision.any()
     assert not voted(firings, table, [0, 1]).any()
 
 

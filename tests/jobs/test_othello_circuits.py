@@ -1,6 +1,7 @@
 """Circuits of players of Othello: planted features, rules by loops, and the job around them."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from lmscope.dictionaries.config import DictionaryConfig, ReLU
 from lmscope.dictionaries.dictionary import Dictionary
 from lmscope.evaluation.statistics import BootstrapOptions
 from lmscope.jobs import othello_circuits as job
+from lmscope.jobs.evaluate import OtherModel
 from lmscope.jobs.othello_circuit_report import (
     GameSums,
     Totals,
@@ -44,6 +46,7 @@ from lmscope.jobs.othello_label_report import (
 )
 from lmscope.jobs.othello_nodes import LatentLabel, Nodes, Place, SiteLabels, drawn_places
 from lmscope.jobs.othello_train import PlayerShape
+from lmscope.jobs.trace_dictionaries import CircuitDictionaries, find_parts
 from lmscope.models.batch import Batch
 from lmscope.models.fresh import fresh_model
 from lmscope.models.language_model import LanguageModel
@@ -105,7 +108,7 @@ def planted(model):
 def labels_of(family):
     """Each latent says something of the square of its token."""
     return {
-        i: LatentLabel(f"{family} {WORLD.square_name(square)}")
+        i: (LatentLabel(f"{family} {WORLD.square_name(square)}"),)
         for i, square in enumerate(WORLD.squares)
     }
 
@@ -154,12 +157,14 @@ def test_nodes_speak_of_the_squares_of_their_labels_where_they_are_active_enough
     frozen = freeze(Replacement(model, [planted(model)]), game_batch(games).tokens[0, :8])
     labels = labels_of("mine")
     quiet = int(WORLD.token_of[games.moves[0, 3]]) - 1
-    labels[quiet] = LatentLabel(labels[quiet].label, threshold=2.0)
+    labels[quiet] = (LatentLabel(labels[quiet][0].label, threshold=2.0),)
     nodes = Nodes(frozen, {SITE: SiteLabels.of(WORLD, WORLD.n_moves, labels)})
     # One feature a move; none at the first, where dictionaries do not stand.
     assert nodes.position.tolist() == [1, 2, 3, 4, 5, 6, 7]
     expected = [-1 if t == 3 else int(games.moves[0, t]) for t in range(1, 8)]
-    assert nodes.square.tolist() == expected
+    told = [np.flatnonzero(nodes.squares(i, "mine")).tolist() for i in range(7)]
+    assert told == [[] if square < 0 else [square] for square in expected]
+    assert nodes.speaks.tolist() == [square >= 0 for square in expected]
     where = np.zeros(36, dtype=bool)
     where[games.moves[0, 5]] = True
     assert np.flatnonzero(nodes.of_squares(where)).tolist() == [4]
@@ -190,13 +195,25 @@ def test_random_features_stand_where_the_others_do(model, games):
 def test_a_label_of_another_world_is_refused():
     for text in ("corner a1", ""):
         with pytest.raises(ArtifactError, match="labels of this world begin with move, mine"):
-            SiteLabels.of(WORLD, 4, {0: LatentLabel(text)})
+            SiteLabels.of(WORLD, 4, {0: [LatentLabel(text)]})
     with pytest.raises(ArtifactError, match="Latent 4 of 4"):
-        SiteLabels.of(WORLD, 4, {4: LatentLabel("mine a1")})
+        SiteLabels.of(WORLD, 4, {4: [LatentLabel("mine a1")]})
     with pytest.raises(DataError, match="h8"):
-        SiteLabels.of(WORLD, 4, {0: LatentLabel("mine h8")})
-    said = SiteLabels.of(WORLD, 2, {0: LatentLabel("black to move"), 1: LatentLabel("position 3")})
-    assert said.square.tolist() == [-1, -1]
+        SiteLabels.of(WORLD, 4, {0: [LatentLabel("mine h8")]})
+    said = SiteLabels.of(
+        WORLD, 2, {0: [LatentLabel("black to move", 0.5)], 1: [LatentLabel("position 3")]}
+    )
+    assert np.isinf(said.threshold).all()
+    assert said.any_threshold.tolist() == [0.5, 0]
+
+
+def test_a_latent_may_say_several_things_each_from_its_own_threshold_on():
+    two = [LatentLabel("mine a1", 1.0, tells=False), LatentLabel("yours b1", 2.0)]
+    said = SiteLabels.of(WORLD, 2, {1: [*two, LatentLabel("mine a1", 3.0, tells=False)]})
+    assert np.argwhere(np.isfinite(said.threshold)).tolist() == [[1, 1, 0], [1, 2, 1]]
+    assert (said.threshold[1, 1, 0], said.threshold[1, 2, 1]) == (1.0, 2.0)
+    assert said.any_threshold.tolist() == [np.inf, 1.0]
+    assert np.argwhere(said.tells).tolist() == [[1, 2, 1]]
 
 
 def test_a_whole_circuit_has_what_earlier_moves_say_of_the_lines(seen, games):
@@ -225,7 +242,16 @@ def test_a_legal_move_feature_counts_at_the_place_alone(seen):
     (one,) = seen("legal", 1, 1)
     lines = one.nodes.of_lines(one.place)
     assert not lines["legal"].any()  # latents say that squares are legal that are taken
-    place = Place(WORLD, 1, one.place.place, int(one.nodes.square[-1]), (), 0, 0, one.place.legal)
+    place = Place(
+        WORLD,
+        1,
+        one.place.place,
+        int(one.nodes.squares(len(one.nodes) - 1, "legal").argmax()),
+        (),
+        0,
+        0,
+        one.place.legal,
+    )
     assert np.flatnonzero(one.nodes.of_lines(place)["legal"]).tolist() == [len(one.nodes) - 1]
 
 
@@ -275,8 +301,8 @@ def test_features_that_are_taken_out_speak_of_the_lines_and_the_others_do_not(se
     for one in seen("flipped", 2):
         sets = ablation_sets(one, everywhere=True)
         line = set(np.flatnonzero(one.place.on_line))
-        assert set(one.nodes.square[sets["line"]]) <= line
-        assert not set(one.nodes.square[sets["other squares"]]) & line
+        assert set(np.flatnonzero(one.nodes.told_squares(sets["line"]))) <= line
+        assert not set(np.flatnonzero(one.nodes.told_squares(sets["other squares"]))) & line
         assert not (sets["same places"] & sets["line"]).any()
         here = ablation_sets(one, everywhere=False)["line"]
         assert set(one.nodes.position[here]) <= {one.place.place}
@@ -287,7 +313,12 @@ def test_a_feature_of_a_token_comes_from_the_move_that_was_made(seen, games):
     n = 0
     for game in range(4):
         for one in seen("yours", game):
-            (found,) = state_sums(one, 4).values()
+            sums = state_sums(one, 4)
+            found = sums["state"]
+            tried, _, fell, control, moved, _, size = sums["state edits"]
+            assert (tried, control) == (1, 1)  # it reads its own token alone
+            assert moved == pytest.approx(0, abs=1e-9)
+            assert fell > 0.5 * size
             if not found[0]:  # after a pass it is the player's own
                 continue
             n += 1
@@ -299,7 +330,7 @@ def test_a_feature_of_a_token_comes_from_the_move_that_was_made(seen, games):
             assert found[5] == pytest.approx(float(np.flatnonzero(made)[-1] == t))
             assert found[6] == pytest.approx(1 / (t + 1))
             assert found[7] == 1
-            assert state_sums(one, 0) == {"state": (0.0,) * 8}
+            assert state_sums(one, 0)["state"] == (0.0,) * 8
     assert n > 5
 
 
@@ -348,9 +379,8 @@ def test_thresholds_of_nothing_and_of_all_have_the_recall_of_none_and_of_all(see
             assert [of[name][0] for name in of] == [0] * 6
             assert (of["kept"][1], of["said"][1], of["true"][1]) == (n_nodes, n_nodes, n_true)
             assert (of["tokens"][1], of["true tokens"][1]) == (n_all, n_tokens)
-            assert of["squares"][1] == len(
-                set(one.nodes.square) & set(np.flatnonzero(one.place.on_line))
-            )
+            told = one.nodes.told_squares(np.ones(len(one.nodes), dtype=bool))
+            assert of["squares"][1] == (told & one.place.on_line).sum()
             assert n_squares == one.place.on_line.sum()
 
 
@@ -395,7 +425,7 @@ def truth_file(path, name="planted", family="yours", f1=0.9):
             ),
             strongest=strongest,
         )
-        for latent, one in labels_of(family).items()
+        for latent, (one,) in labels_of(family).items()
     )
     dictionary = DictionaryTruth(
         name=name, reads=str(SITE), writes=str(SITE), n_latents=32, n_firing=32, mean_l0=1.0,
@@ -443,7 +473,7 @@ def test_a_run_holds_all_findings_and_tables_of_them(done):
     assert whole.figures["precision"].value == pytest.approx(
         found.thresholds.even["precision"].value
     )
-    assert len(found.tables()) == 2 + 1 + 1 + 2 + 3
+    assert len(found.tables()) == 2 + 1 + 2 + 2 + 2 + 3
     for table in found.tables():
         assert table.rows
         assert table.to_markdown()
@@ -480,11 +510,39 @@ def test_without_labels_attention_is_looked_at_alone(asked, folder, tmp_path):
     assert len(list(tmp_path.iterdir())) == 1
 
 
+def test_what_latents_say_precisely_is_said_beside_their_best_labels(folder, tmp_path):
+    path = Path(truth_file(tmp_path / "labels.json", f1=0.6))
+    values = json.loads(path.read_text())
+    precise = {"label": "mine a1", "threshold": 0.5, "precision": 0.97, "n_fired": 12}
+    values["dictionaries"][0]["latents"][3]["precise"] = [precise]
+    path.write_text(json.dumps(values))
+    parts = find_parts(
+        CircuitDictionaries(sources=(str(folder / "planted"),)),
+        OtherModel(name=str(folder / "model")),
+    )
+    poor = job.LabelChoice(file=str(path))
+    told = {3: (LatentLabel("mine a1", 0.5, tells=False),)}
+    assert job.read_labels(poor, parts) == {"planted": told}
+    both = job.read_labels(poor.model_copy(update={"least_f1": 0.5}), parts)["planted"][3]
+    assert [one.tells for one in both] == [True, False]
+    best = poor.model_copy(update={"least_f1": 0.5, "precise": False})
+    assert len(job.read_labels(best, parts)["planted"][3]) == 1
+
+
+def test_labels_in_the_artifacts_of_a_run_need_not_be_named(asked, tmp_path):
+    (tmp_path / "artifacts").mkdir()
+    recipe = asked(labels={}, dictionaries={"sources": [str(tmp_path)]})
+    assert job.chosen_labels(recipe).file is None
+    truth_file(tmp_path / "artifacts" / "labels.json")
+    assert job.chosen_labels(recipe).file == str(tmp_path / "artifacts" / "labels.json")
+    assert "logit" in job.chosen_findings(recipe)
+    named = asked(dictionaries={"sources": [str(tmp_path)]})
+    assert job.chosen_labels(named) == named.labels
+
+
 def test_what_cannot_be_asked_is_refused_in_a_sentence(asked, folder, tmp_path):
     with pytest.raises(RecipeError, match="nobody knows which features speak of a line"):
         job.plan_othello_circuits(asked(labels={}, findings=["logit"]))
-    with pytest.raises(RecipeError, match="There is no player to find circuits in"):
-        job.plan_othello_circuits(job.OthelloCircuitsRecipe())
     with pytest.raises(RecipeError, match="no feature that labels could be of"):
         job.plan_othello_circuits(asked(dictionaries={"sources": ["none"]}))
     with pytest.raises(ArtifactError, match="no labels of Othello features"):

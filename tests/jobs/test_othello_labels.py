@@ -126,6 +126,25 @@ def test_a_latent_lists_its_labels_and_its_boards(report):
     assert report.labels_of("planted")[0] == latent.labels
 
 
+def test_what_a_latent_says_precisely_is_told_of_squares_alone(report):
+    said = report.precise_of("planted")
+    for token, square in enumerate(WORLD.squares):
+        labels = {one.label: one for one in said[token]}
+        move = labels[f"move {WORLD.square_name(square)}"]
+        assert move.precision == 1.0
+        assert 10 <= move.n_fired <= 30
+        assert f"legal {WORLD.square_name(square)}" not in labels
+    assert all(one.precision >= 0.95 and one.n_fired >= 10 for own in said.values() for one in own)
+    families = {one.label.split()[0] for own in said.values() for one in own}
+    assert families <= {"move", "mine", "yours", "legal", "flipped"}
+
+
+def test_one_site_may_have_several_dictionaries(model, folder, tmp_path):
+    dictionary(model, "embed", 36).save(tmp_path / "other")
+    found = label_othello(choice(folder, tmp_path / "other", families=["black"]), Silent())
+    assert [one.name for one in found.dictionaries] == ["planted", "other"]
+
+
 def test_no_label_is_listed_that_chance_tells_as_well(report):
     (found,) = report.dictionaries
     nulls = {one.label: max(one.null_f1 or 0, one.always_f1) for one in found.labels}

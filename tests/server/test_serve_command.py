@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from lmscope.cli.main import main
+from lmscope.core.shipped import RUNS
 
 TOKEN = "t" * 20
 WAIT_S = 60
@@ -179,7 +180,7 @@ def test_people_are_told_the_address_the_folder_and_how_to_stop(tmp_path, monkey
     assert opened == ["http://127.0.0.1:8712/"]
 
 
-def test_garden_is_served_where_nothing_is_named(monkeypatch, capsys):
+def test_what_comes_with_lmscope_is_served_where_nothing_is_named(monkeypatch, capsys):
     from lmscope.cli import serve as command
 
     asked = []
@@ -187,7 +188,10 @@ def test_garden_is_served_where_nothing_is_named(monkeypatch, capsys):
     assert main(["serve"]) == 0
     folders = asked[0].folders
     assert folders[0].name == "runs"
-    assert [folder.name for folder in folders[1:]] == ["garden"]
+    assert [folder.name for folder in folders[1:]] == [*RUNS]
     assert (folders[1] / "run.json").is_file()
     command._announce(asked[0], usual=8710, opens=False, as_json=False)
-    assert "Serving runs, garden (comes with lmscope) at" in capsys.readouterr().err
+    assert (
+        "Serving runs, garden (comes with lmscope), othello-mini (comes with lmscope), "
+        in capsys.readouterr().err
+    )

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 EXAMPLES: Final = """Example:
 
+    lmscope othello circuits
     lmscope othello circuits PLAYER
     lmscope othello label RUN --out labels.json
-    lmscope othello circuits RUN --labels labels.json
     lmscope othello circuits RUN --labels labels.json --find ablation
     lmscope othello circuits othello-circuits --dictionaries RUN --labels FILE
     lmscope othello circuits --resume RUN
@@ -27,10 +27,11 @@ EXAMPLES: Final = """Example:
 A move is legal because of the lines of discs that it turns. Looked for are:
 logit, features of these lines in circuits of legal moves; ablation, whether a
 move stops being legal for the model without them; state, whether features of
-the board come from the moves that made it so; attention, whose moves heads
+the board come from the moves that made it so; empty, whether those of empty
+squares fall silent by the move that takes it; attention, whose moves heads
 attend to and why; thresholds, how well circuits of different sizes tell the
 lines. Beside each stands what chance gives. Numbers in brackets are intervals
-over games.
+over games. Without a name, the small player that comes with lmscope is looked at.
 """
 _CIRCUIT: Final = Circuit()
 _JOB: Final = JobOptions()
@@ -42,7 +43,7 @@ def circuits(
     *,
     labels: Annotated[str | None, Parameter(metavar="FILE")] = None,
     find: Annotated[
-        tuple[Literal["logit", "ablation", "state", "attention", "thresholds"], ...],
+        tuple[Literal["logit", "ablation", "state", "empty", "attention", "thresholds"], ...],
         Parameter(show_default=False),
     ] = (),
     games: Count | None = None,
@@ -57,8 +58,9 @@ def circuits(
 
     Args:
         source: A run that trained dictionaries of a player, a folder of them, or a player (a run or a model
-            folder), of which attention is looked at; or a recipe (ends in .toml or is shipped).
-        labels: What `lmscope othello label --out` wrote.
+            folder), of which attention is looked at; or a recipe (ends in .toml or is shipped); absent:
+            `othello-mini`, which comes with lmscope.
+        labels: What `lmscope othello label --out` wrote; absent: RUN/artifacts/labels.json where there is one.
         find: Only these; absent: all that labels allow. Repeatable.
         games: Random games of a random stream of their own.
         places: Of each game, at most.
@@ -72,6 +74,7 @@ def circuits(
     from lmscope.jobs import othello_circuits as job_of
 
     is_a_recipe = source is not None and is_recipe(source)
+    named = {} if source is None or is_a_recipe else _named(source, circuit, job.runs_dir)
     options = given(
         {
             "labels.file": None if labels is None else str(Path(labels)),
@@ -83,7 +86,6 @@ def circuits(
             "lines.least_probability": least_probability,
         }
     )
-    named = {} if source is None or is_a_recipe else _named(source, circuit, job.runs_dir)
 
     def everyday(_recipe: Mapping[str, Any]) -> dict[str, Any]:
         return {**options, **circuit.everyday(job.runs_dir), **named, **job.everyday()}

@@ -10,13 +10,16 @@ from lmscope.cli.options import Switch
 
 EXAMPLES: Final = """Example:
 
+    lmscope othello label
     lmscope othello label last
     lmscope othello label RUN --only 'mlp_out-*' --family mine --family yours
     lmscope othello label RUN --n 2000 --out labels.json --json > summary.json
 
 Every latent is held against what the rules say is true after each move of games
 that the model never saw. Half of the games choose latents and thresholds, the
-others judge.
+others judge. Without a name, the small player that comes with lmscope is looked
+at. `--out RUN/artifacts/labels.json` lays labels where the board of `lmscope
+serve` and `lmscope othello circuits RUN` find them.
 """
 
 
@@ -37,7 +40,8 @@ def label(
     """Label the latents of a player's dictionaries by what is true on the board.
 
     Args:
-        dictionaries: Runs that trained some on a player's activations, `last`, folders or hf:owner/repo.
+        dictionaries: Runs that trained some on a player's activations, `last`, folders or hf:owner/repo; absent:
+            those of `othello-mini`, which comes with lmscope.
         only: Take only these of them: a name or a pattern such as 'mlp_out-*'. Repeatable.
         model: Another model than the one that they were trained on.
         other_model: That model has other weights, and this is meant.
@@ -57,16 +61,11 @@ def label(
     from lmscope.cli.options import given
     from lmscope.cli.progress import ProgressListener
     from lmscope.cli.run_names import model_name
-    from lmscope.core.errors import RecipeError
+    from lmscope.core.shipped import OTHELLO
     from lmscope.jobs.othello_labels import TruthChoice, label_othello
 
-    if not dictionaries:
-        raise RecipeError(
-            "There is nothing to label: name a run that trained dictionaries of a player (`last` for the newest), or a "
-            "folder of one."
-        )
     values = {
-        "sources": [dictionary_source(text, runs_dir) for text in dictionaries],
+        "sources": [dictionary_source(text, runs_dir) for text in dictionaries or [OTHELLO]],
         "only": list(only),
         "other_model": other_model,
         "model": given({"name": model_name(model, runs_dir), "device": device}),

@@ -13,6 +13,10 @@ from lmscope.display.visible import visible
 
 PATIENCE_S: Final = 2.0
 """A phase that takes less is not shown."""
+_FIRST_LINE_S: Final = 30.0
+_MOST_S: Final = 300.0
+"""Where there is no bar, lines come after half a minute, then each after as long as the phase has lasted, but at least
+so often."""
 _TITLES: Final = {
     "load": "Load the model",
     "text": "Read the text",
@@ -26,7 +30,7 @@ _TITLES: Final = {
 
 
 class ProgressListener:
-    """Shows a run: bars on a terminal, otherwise one line where a long phase begins and ends.
+    """Shows a run: bars on a terminal, otherwise lines: where a long phase begins and ends, and now and then between.
 
     A `core.protocols.Listener`. Phases begin with an event `phase` (field `phase`) or with their
     first progress. Use it as a context manager: bars come to rest at its end, also after a failure.
@@ -101,10 +105,19 @@ class ProgressListener:
                 figures=phase.figures(),
                 left=phase.time_left(),
             )
-        elif not phase.announced and phase.elapsed_s >= self._patience_s:
-            phase.announced = True
-            of = "" if phase.total is None else f" of {format_count(phase.total)}"
-            self._write(f"{phase.title}: {format_count(phase.done)}{of}, at work ...")
+            return
+        if phase.next_line_s is None:
+            phase.next_line_s = self._patience_s
+        elapsed = phase.elapsed_s
+        if elapsed < phase.next_line_s:
+            return
+        of = "" if phase.total is None else f" of {format_count(phase.total)}"
+        so_far = f"{phase.title}: {format_count(phase.done)}{of}"
+        if elapsed < _FIRST_LINE_S:
+            self._write(f"{so_far}, at work ...")
+        else:
+            self._write(", ".join(filter(None, (so_far, phase.figures(), phase.time_left()))))
+        phase.next_line_s = max(_FIRST_LINE_S, elapsed + min(elapsed, _MOST_S))
 
     def _end_phase(self, *, finished: bool) -> None:
         phase, self._phase = self._phase, None
@@ -135,7 +148,7 @@ class _Phase:
     total: int | None = None
     fields: Mapping[str, int | float] = field(default_factory=dict)
     task: TaskID | None = None
-    announced: bool = False
+    next_line_s: float | None = None
 
     @property
     def title(self) -> str:

@@ -29,7 +29,8 @@ def model_name(text: str | None, runs_dir: Path) -> str | None:
 
     if text is None or text in CATALOG:
         return text
-    path = next((path for path in (Path(text), runs_dir / text) if path.exists()), None)
+    places = (Path(text), runs_dir / text, shipped_run(text) or Path(text))
+    path = next((path for path in places if path.exists()), None)
     if path is None or not (path / RECORD_FILE).is_file():
         return text
     return str(path / MODEL if (path / MODEL).is_dir() else path)
@@ -40,7 +41,7 @@ def find_run(text: str, root: Path, *, exact: bool = False, holding: str = "") -
 
     Args:
         text: A path, a folder name under `root`, a beginning of one that fits one run only, or
-            `last` for the newest, or `garden` for the one that comes with lmscope.
+            `last` for the newest, or the name of one that comes with lmscope (`garden`, `othello-mini`).
         root: The folder of all runs.
         holding: For `last` only runs count that hold this folder, e.g. `artifacts/dictionaries`.
         exact: Take a path or a whole folder name only, as what deletes must.

@@ -16,7 +16,7 @@ from lmscope.cli import console
 from lmscope.cli.failures import DONE
 from lmscope.cli.options import Switch, given
 from lmscope.core.errors import ArtifactError, LmscopeError, RecipeError
-from lmscope.core.shipped import GARDEN, shipped_run, shown
+from lmscope.core.shipped import shipped_runs, shown
 
 if TYPE_CHECKING:
     from lmscope.server.settings import ServeSettings
@@ -55,8 +55,8 @@ def serve(
     """Show runs, dictionaries and features in the browser.
 
     Args:
-        folders: Runs, folders of runs, or packed atlases; where none is named, `runs` and the run `garden`, which
-            comes with lmscope.
+        folders: Runs, folders of runs, or packed atlases; where none is named, `runs` and the runs that come with
+            lmscope (`garden`, `othello-mini`).
         port: Port to listen at; absent: 8710, or the next one that is free.
         open: Open the page in the browser.
         json: Print one line of JSON with the address to stdout.
@@ -75,7 +75,7 @@ def serve(
                 f"There is nothing at '{folder}'. Name a run, a folder of runs, or an .atlas file."
             )
     options = {
-        "folders": folders or (Path("runs"), shipped_run(GARDEN)),
+        "folders": folders or (Path("runs"), *shipped_runs()),
         "host": host,
         "port": port,
         "token": token or os.environ.get("LMSCOPE_TOKEN") or None,

@@ -58,6 +58,8 @@ class LabelTable:
         n_true: Tokens of which a label holds, among those that judge.
         told: Whether a label is true of some tokens and false of others in both halves; else its column means nothing.
         votes: Lowest threshold above which a latent is precise, infinite where it never is.
+        vote_precision: Above it, on the others; 0 where it never fires.
+        vote_fired: Firings above it on the others.
     """
 
     latents: Int[np.ndarray, "row"]
@@ -71,6 +73,8 @@ class LabelTable:
     n_true: Int[np.ndarray, "label"]
     told: Bool[np.ndarray, "label"]
     votes: Float32[np.ndarray, "row label"]
+    vote_precision: Float32[np.ndarray, "row label"]
+    vote_fired: Float32[np.ndarray, "row label"]
 
     def best(self) -> Int[np.ndarray, "label"]:
         """The row of each label's best latent by the texts that choose."""
@@ -270,9 +274,13 @@ def _score(
     precise = (hits >= options.precision * fired) & (fired >= options.min_firings)
     lowest = np.where(precise.any(1), precise.argmax(1), -1)
     values = cuts.values[rows]
-    judged = np.take_along_axis(judging.hits(rows, judging.truth), cut, 1)[:, 0]
-    n_fired = np.take_along_axis(judging.n_fired(rows), cut[:, 0], 1)
-    floor = np.take_along_axis(values, np.maximum(lowest, 0), 1)
+    judged_hits, judged_fired = judging.hits(rows, judging.truth), judging.n_fired(rows)
+    judged = np.take_along_axis(judged_hits, cut, 1)[:, 0]
+    n_fired = np.take_along_axis(judged_fired, cut[:, 0], 1)
+    voting = np.maximum(lowest, 0)
+    floor = np.take_along_axis(values, voting, 1)
+    vote_hits = np.take_along_axis(judged_hits, voting[:, None], 1)[:, 0]
+    vote_fired = np.where(lowest < 0, 0.0, np.take_along_axis(judged_fired, voting, 1))
     n_true = judging.n_true.astype(np.float32)
     return {
         "threshold": np.take_along_axis(values, cut[:, 0], 1),
@@ -281,6 +289,8 @@ def _score(
         "precision": judged / np.maximum(n_fired, 1),
         "recall": judged / np.maximum(n_true, 1),
         "votes": np.where(lowest < 0, np.float32(np.inf), floor),
+        "vote_precision": np.where(vote_fired > 0, vote_hits / np.maximum(vote_fired, 1), 0.0),
+        "vote_fired": vote_fired,
     }
 
 

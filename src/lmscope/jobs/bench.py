@@ -23,6 +23,7 @@ from lmscope.jobs.evaluation_task import EvaluationTask
 from lmscope.jobs.known_norms import norms_by
 from lmscope.models.exclusion import Exclusion
 from lmscope.models.language_model import LanguageModel
+from lmscope.text.worlds.source import fewer_games
 
 CALIBRATION_TOKENS = 4096
 """Training tokens from which median norms are estimated, unless told otherwise."""
@@ -156,7 +157,10 @@ def measured_exclusion(
     if not n_tokens:
         return Exclusion()
     listener.on_event("phase", {"phase": "calibrate"})
-    text = open_text(task.text, model, seed=task.seed, held_out_tokens=0)
+    # A game has more than one token, and the first games are the same however many there are.
+    source = fewer_games(task.text.source, n_tokens)
+    few = task.text.model_copy(update={"source": source})
+    text = open_text(few, model, seed=task.seed, held_out_tokens=0)
     options = task.stream.model_copy(update={"calibration_tokens": n_tokens, "store": "none"})
     chosen = sorted(set(sites))
 

@@ -16,10 +16,25 @@ from lmscope.evaluation.statistics import (
     Resamples,
     ratio,
 )
-from lmscope.jobs.othello_findings import ABLATED, CONTROLS, COUNTS, LINE_KINDS, MET, METHODS
+from lmscope.jobs.othello_findings import (
+    ABLATED,
+    CONTROLS,
+    COUNTS,
+    LINE_KINDS,
+    MET,
+    METHODS,
+    REPLACED,
+)
 
-Finding = Literal["logit", "ablation", "state", "attention", "thresholds"]
-FINDINGS: Final[tuple[Finding, ...]] = ("logit", "ablation", "state", "attention", "thresholds")
+Finding = Literal["logit", "ablation", "state", "empty", "attention", "thresholds"]
+FINDINGS: Final[tuple[Finding, ...]] = (
+    "logit",
+    "ablation",
+    "state",
+    "empty",
+    "attention",
+    "thresholds",
+)
 Estimates = dict[str, Estimate]
 """By name; what is undefined (0 / 0) is left out."""
 _Column = Float64[np.ndarray, "resample"]
@@ -92,6 +107,16 @@ class AblationFinding(Config):
     arms: tuple[AblationArm, ...]
 
 
+class SquareArm(Config):
+    """Features of the board in the model itself, where tokens of some moves gave way to the mean."""
+
+    arm: str
+    says: Estimate | None = None
+    """Share of features that say their label at the place."""
+    moved: Estimate | None = None
+    """By how much their pre-activations fell, as a share of their size, all together; below 0 where they rose."""
+
+
 class StateFinding(Config):
     """How much of a board-state feature comes from tokens of the moves that made its square so.
 
@@ -111,6 +136,27 @@ class StateFinding(Config):
     last_even: Estimate | None = None
     top_is_maker: Estimate | None = None
     """Share of features whose largest token is among the makers."""
+    n_replaced: float = 0.0
+    """Moves that made a square so, on average."""
+    arms: tuple[SquareArm, ...] = ()
+    """Without their tokens, and without those of as many other moves."""
+
+
+class EmptyFinding(Config):
+    """Whether features of empty squares fall silent by the move that took the square.
+
+    Shares are of the sizes of what token embeddings add to the feature's pre-activation, averaged over features.
+    """
+
+    n_features: int
+    taker: Estimate | None = None
+    """On the move that took the square."""
+    even: Estimate | None = None
+    """The same if all tokens had an equal share."""
+    lowest_is_taker: Estimate | None = None
+    """Share of features whose lowest token, which keeps it most from firing, is that move."""
+    arms: tuple[SquareArm, ...]
+    """Without its token, and without that of another move."""
 
 
 class HeadFinding(Config):
@@ -170,6 +216,7 @@ class OthelloCircuitsReport(Config):
     logit: LogitFinding | None = None
     ablation: AblationFinding | None = None
     state: StateFinding | None = None
+    empty: EmptyFinding | None = None
     attention: AttentionFinding | None = None
     thresholds: ThresholdFinding | None = None
 
@@ -181,7 +228,9 @@ class OthelloCircuitsReport(Config):
         if self.ablation is not None:
             found.append(_ablation_table(self.ablation))
         if self.state is not None:
-            found.append(_state_table(self.state))
+            found += [_state_table(self.state), _square_table("board-state", self.state)]
+        if self.empty is not None:
+            found += [_empty_table(self.empty), _square_table("empty-cell", self.empty)]
         if self.attention is not None:
             found += _attention_tables(self.attention)
         if self.thresholds is not None:
@@ -316,6 +365,33 @@ def state_finding(totals: Totals) -> StateFinding:
         last_maker=last,
         last_even=last_even,
         top_is_maker=top,
+        n_replaced=totals.value("state edits", 5) / max(n[0], 1.0),
+        arms=_square_arms(totals, "state edits"),
+    )
+
+
+def empty_finding(totals: Totals) -> EmptyFinding:
+    """Of `othello_findings.empty_sums`."""
+    n = totals.column("empty")
+    taker, even, lowest = (totals.share(totals.column("empty", i), n) for i in range(1, 4))
+    return EmptyFinding(
+        n_features=round(n[0]),
+        taker=taker,
+        even=even,
+        lowest_is_taker=lowest,
+        arms=_square_arms(totals, "empty edits"),
+    )
+
+
+def _square_arms(totals: Totals, name: str) -> tuple[SquareArm, ...]:
+    tried = totals.column(name)
+    return tuple(
+        SquareArm(
+            arm=arm,
+            says=totals.share(totals.column(name, 2 * i + 1), tried),
+            moved=totals.share(totals.column(name, 2 * i + 2), totals.column(name, 6)),
+        )
+        for i, arm in enumerate(REPLACED)
     )
 
 
@@ -422,6 +498,26 @@ def _state_table(found: StateFinding) -> Table:
     )
     caption = f"Where board-state features come from, {found.n_features} features: share of tokens"
     return Table(("tokens", "share", "if even"), rows, caption=caption)
+
+
+def _empty_table(found: EmptyFinding) -> Table:
+    rows = (
+        ("the move that took the square", _cell(found.taker), _cell(found.even)),
+        ("the lowest token is that move", _cell(found.lowest_is_taker), _cell(found.even)),
+    )
+    caption = (
+        f"What keeps empty-cell features from firing where the square is taken, {found.n_features} features: share of "
+        "tokens"
+    )
+    return Table(("tokens", "share", "if even"), rows, caption=caption)
+
+
+def _square_table(kind: str, found: StateFinding | EmptyFinding) -> Table:
+    rows = tuple((one.arm, _cell(one.says), _cell(one.moved)) for one in found.arms)
+    caption = (
+        f"The same {kind} features in the model itself, where tokens of moves gave way to the mean"
+    )
+    return Table(("moves", "says so", "fell by"), rows, caption=caption)
 
 
 def _attention_tables(found: AttentionFinding) -> list[Table]:

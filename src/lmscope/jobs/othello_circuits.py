@@ -1,6 +1,6 @@
 """Find circuits of a model of Othello over many games, and hold them against the rules (he2024othello)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Final, Literal
@@ -9,6 +9,7 @@ from pydantic import Field
 
 from lmscope.circuits.config import ReplacementOptions, TraceOptions
 from lmscope.circuits.frozen import freeze
+from lmscope.core import shipped
 from lmscope.core.config import Config
 from lmscope.core.errors import ArtifactError, RecipeError, did_you_mean
 from lmscope.core.files import write_text
@@ -25,6 +26,7 @@ from lmscope.jobs.othello_circuit_report import (
     Totals,
     ablation_finding,
     attention_finding,
+    empty_finding,
     logit_finding,
     state_finding,
     threshold_finding,
@@ -34,6 +36,7 @@ from lmscope.jobs.othello_findings import (
     Sums,
     ablation_sums,
     attention_sums,
+    empty_sums,
     logit_sums,
     state_sums,
     threshold_sums,
@@ -43,7 +46,12 @@ from lmscope.jobs.othello_nodes import LatentLabel, Nodes, SiteLabels, drawn_pla
 from lmscope.jobs.othello_reading import world_of
 from lmscope.jobs.running import Plan, running
 from lmscope.jobs.trace import TraceRecipe, Tracing
-from lmscope.jobs.trace_dictionaries import CircuitDictionaries, CircuitParts, find_parts
+from lmscope.jobs.trace_dictionaries import (
+    CircuitDictionaries,
+    CircuitParts,
+    find_parts,
+    found_or_shipped,
+)
 from lmscope.jobs.trace_record import as_json, read_values
 from lmscope.runs.recipe import Recipe
 from lmscope.runs.run import Run
@@ -54,6 +62,8 @@ from lmscope.text.worlds.othello import Othello
 
 REPORT_FILE: Final = "othello_circuits.json"
 """Below `artifacts`."""
+LABELS_FILE: Final = "labels.json"
+"""Below `artifacts` of a run that trained dictionaries: what their latents say."""
 _GAMES: Final = "games"
 Count = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(gt=0, lt=1)]
@@ -74,9 +84,13 @@ class LabelChoice(Config):
     """What features mean."""
 
     file: str | None = None
-    """What `lmscope othello label --out` wrote; without it only attention is looked at."""
+    """What `lmscope othello label --out` wrote; absent: `artifacts/labels.json` of the run that trained the dictionaries.
+    Where there is neither, only attention is looked at."""
     least_f1: Annotated[float, Field(ge=0, le=1)] = 0.7
-    """Latents whose best label has less say nothing."""
+    """A latent says its best label if that has so much."""
+    precise: bool = True
+    """Whether a latent also says what it says precisely, though rarely: the labels that hold nearly always where it is
+    above a threshold."""
 
 
 class LinesChoice(Config):
@@ -89,7 +103,7 @@ class LinesChoice(Config):
     n_draws: Count = 10
     """Random sets for each circuit, which are averaged."""
     state_features: Count = 4
-    """Board-state features that are traced at each place, at most."""
+    """Board-state features that are traced at each place, at most, and as many of empty squares."""
 
 
 class OthelloCircuitsRecipe(Recipe):
@@ -100,6 +114,7 @@ class OthelloCircuitsRecipe(Recipe):
     model: OtherModel = OtherModel()
     """Absent keys are those of the run that trained the dictionaries."""
     dictionaries: CircuitDictionaries = CircuitDictionaries()
+    """Absent: those of `othello-mini`, which comes with lmscope, unless a model is named."""
     labels: LabelChoice = LabelChoice()
     places: PlacesChoice = PlacesChoice()
     findings: tuple[Finding, ...] = ()
@@ -143,12 +158,13 @@ def find_othello_circuits(
     Raises:
         LmscopeError: Anything a user can cause, in one sentence.
     """
+    labels, dictionaries = chosen_labels(recipe), _dictionaries(recipe)
     findings = chosen_findings(recipe)
-    parts = _parts(recipe)
-    told = read_labels(recipe.labels, parts)
+    parts = find_parts(dictionaries, recipe.model)
+    told = read_labels(labels, parts)
     with running(recipe, root, listeners, resume) as (run, stop):
         trace = TraceRecipe(
-            model=recipe.model, dictionaries=recipe.dictionaries, replacement=recipe.replacement
+            model=recipe.model, dictionaries=dictionaries, replacement=recipe.replacement
         )
         tracing = Tracing.open(trace, parts, run)
         model = tracing.model
@@ -165,8 +181,8 @@ def find_othello_circuits(
 def plan_othello_circuits(recipe: OthelloCircuitsRecipe) -> Plan:
     """What `find_othello_circuits` would do; reads configurations of dictionaries, and the labels."""
     findings = chosen_findings(recipe)
-    parts = _parts(recipe)
-    told = read_labels(recipe.labels, parts)
+    parts = find_parts(_dictionaries(recipe), recipe.model)
+    told = read_labels(chosen_labels(recipe), parts)
     return Plan(
         {
             "model": parts.model.name,
@@ -195,8 +211,9 @@ def chosen_findings(recipe: OthelloCircuitsRecipe) -> tuple[Finding, ...]:
     Raises:
         RecipeError: What is asked for needs labels, and there are none.
     """
-    asked = recipe.findings or (FINDINGS if recipe.labels.file else ("attention",))
-    if recipe.labels.file is None and set(asked) != {"attention"}:
+    labels = chosen_labels(recipe).file
+    asked = recipe.findings or (FINDINGS if labels else ("attention",))
+    if labels is None and set(asked) != {"attention"}:
         raise RecipeError(
             "Without labels nobody knows which features speak of a line: give what `lmscope othello label DICTIONARIES "
             "--out FILE` writes, or look at attention alone."
@@ -204,8 +221,21 @@ def chosen_findings(recipe: OthelloCircuitsRecipe) -> tuple[Finding, ...]:
     return tuple(finding for finding in FINDINGS if finding in asked)
 
 
-def read_labels(choice: LabelChoice, parts: CircuitParts) -> dict[str, dict[int, LatentLabel]]:
-    """What latents say, by the dictionary's name and the latent: their best label, if it is good enough.
+def chosen_labels(recipe: OthelloCircuitsRecipe) -> LabelChoice:
+    """What says what features mean: the file that is named, or that of the run that trained the dictionaries."""
+    sources = _dictionaries(recipe).sources
+    if recipe.labels.file is not None or len(sources) != 1:
+        return recipe.labels
+    file = Path(found_or_shipped(sources[0])) / "artifacts" / LABELS_FILE
+    return recipe.labels.model_copy(update={"file": str(file)}) if file.is_file() else recipe.labels
+
+
+Told = dict[str, dict[int, tuple[LatentLabel, ...]]]
+"""What latents say, by the dictionary's name and the latent."""
+
+
+def read_labels(choice: LabelChoice, parts: CircuitParts) -> Told:
+    """What latents say: their best label, if it is good enough, and what they say precisely.
 
     Raises:
         RecipeError: No dictionary stands in the model.
@@ -220,29 +250,30 @@ def read_labels(choice: LabelChoice, parts: CircuitParts) -> dict[str, dict[int,
         )
     report = OthelloTruthReport.load(choice.file)
     known = [one.name for one in report.dictionaries]
-    found: dict[str, dict[int, LatentLabel]] = {}
+    found: Told = {}
     for one in parts.dictionaries:
         if one.name not in known:
             raise ArtifactError(
                 f"'{choice.file}' has no labels of '{one.name}'.{did_you_mean(one.name, known)} Make them with "
                 "`lmscope othello label` for the same dictionaries."
             )
-        found[one.name] = {
-            latent: LatentLabel(labels[0].label, labels[0].threshold)
-            for latent, labels in report.labels_of(one.name).items()
-            if labels[0].f1 >= choice.least_f1
-        }
+        own: dict[int, list[LatentLabel]] = {}
+        for latent, labels in report.labels_of(one.name).items():
+            if labels[0].f1 >= choice.least_f1:
+                own[latent] = [LatentLabel(labels[0].label, labels[0].threshold)]
+        for latent, precise in report.precise_of(one.name).items() if choice.precise else ():
+            said = (LatentLabel(label.label, label.threshold, tells=False) for label in precise)
+            own.setdefault(latent, []).extend(said)
+        found[one.name] = {latent: tuple(labels) for latent, labels in own.items()}
     if not any(found.values()):
         raise ArtifactError(
-            f"No latent of '{choice.file}' has a label with F1 of {choice.least_f1:g} or more: set labels.least_f1 lower, "
-            "or train the dictionaries longer."
+            f"No latent of '{choice.file}' has a label with F1 of {choice.least_f1:g} or more, or a precise one: set "
+            "labels.least_f1 lower, or train the dictionaries longer."
         )
     return found
 
 
-def site_labels(
-    tracing: Tracing, world: Othello, told: Mapping[str, Mapping[int, LatentLabel]]
-) -> dict[Site, SiteLabels]:
+def site_labels(tracing: Tracing, world: Othello, told: Told) -> dict[Site, SiteLabels]:
     """What latents say, by the site that their dictionary writes.
 
     Args:
@@ -259,14 +290,11 @@ def site_labels(
     }
 
 
-def _parts(recipe: OthelloCircuitsRecipe) -> CircuitParts:
-    """The player and its dictionaries; those that come with lmscope are of no player."""
-    if not recipe.dictionaries.sources and recipe.model.name is None:
-        raise RecipeError(
-            "There is no player to find circuits in: name a run that trained dictionaries of one (`last` for the newest), "
-            "or a player."
-        )
-    return find_parts(recipe.dictionaries, recipe.model)
+def _dictionaries(recipe: OthelloCircuitsRecipe) -> CircuitDictionaries:
+    """Those that are named, or those of the player that comes with lmscope."""
+    if recipe.dictionaries.sources or recipe.model.name is not None:
+        return recipe.dictionaries
+    return recipe.dictionaries.model_copy(update={"sources": (shipped.OTHELLO,)})
 
 
 @dataclass(eq=False)
@@ -276,7 +304,7 @@ class _Games:
     recipe: OthelloCircuitsRecipe
     findings: tuple[Finding, ...]
     tracing: Tracing
-    told: Mapping[str, Mapping[int, LatentLabel]]
+    told: Told
     run: Run
     stop: StopSignal
 
@@ -342,6 +370,8 @@ class _Games:
                     found |= ablation_sums(seen, lines.least_probability, everywhere=everywhere)
                 case "state":
                     found |= state_sums(seen, lines.state_features)
+                case "empty":
+                    found |= empty_sums(seen, lines.state_features)
                 case "attention":
                     found |= attention_sums(seen)
                 case "thresholds":
@@ -369,6 +399,7 @@ def _report(
         logit=logit_finding(totals) if "logit" in findings else None,
         ablation=ablation_finding(totals, least) if "ablation" in findings else None,
         state=state_finding(totals) if "state" in findings else None,
+        empty=empty_finding(totals) if "empty" in findings else None,
         attention=attention_finding(totals, model.n_layers) if "attention" in findings else None,
         thresholds=(
             threshold_finding(totals, recipe.thresholds, n_places)

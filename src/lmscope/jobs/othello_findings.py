@@ -15,13 +15,14 @@ from torch import Tensor
 from lmscope.circuits.attribution import Attribution, attribute
 from lmscope.circuits.config import TraceOptions
 from lmscope.circuits.frozen import Frozen
-from lmscope.circuits.interventions import LatentRule, edited_logits
+from lmscope.circuits.interventions import LatentRule, edited_logits, run_edited
 from lmscope.circuits.score_groups import KINDS, ScoreGroups, score_groups, written_by_kind
 from lmscope.circuits.scores import head_pattern
 from lmscope.circuits.targets import FeatureTarget, LogitTarget
 from lmscope.core.site import Site
 from lmscope.jobs.othello_nodes import NodeMask, Nodes, Place
 from lmscope.models.batch import Batch
+from lmscope.models.edit import At
 
 Sums = dict[str, tuple[float, ...]]
 CONTROLS: Final = ("same places", "anywhere")
@@ -29,6 +30,8 @@ CONTROLS: Final = ("same places", "anywhere")
 ABLATED: Final = ("line", "same places", "other squares")
 """Features that are taken out: those of the lines; as many others at each of their sites and positions; as many that
 speak of discs on other squares."""
+REPLACED: Final = ("makers", "other moves")
+"""Moves whose token embeddings give way to the mean of the game's: those that made a square what it is, and as many others."""
 LINE_KINDS: Final = ("line", "state", "legal")
 METHODS: Final = ("hierarchical", "standard", "random")
 MET: Final = ("position x position", "position x feature", "feature x feature", "token", "other")
@@ -149,7 +152,8 @@ def state_sums(seen: Seen, n_features: int) -> Sums:
     """How much of a board-state feature comes from the tokens of the moves that made the square so.
 
     Features that say truly at the place that a disc is mine or yours are traced, everything let through. Squares
-    that no move touched, and those that every move did, say nothing.
+    that no move touched, and those that every move did, say nothing. Each is then read in the model itself where the
+    embeddings of these moves' tokens give way to the mean.
 
     Args:
         seen: The place.
@@ -157,19 +161,87 @@ def state_sums(seen: Seen, n_features: int) -> Sums:
     """
     nodes, place = seen.nodes, seen.place
     board = place.world.bits(np.array([place.mine, place.yours], dtype=np.uint64))
-    true = nodes.says("mine", board[0]) | nodes.says("yours", board[1])
     n_made = seen.made.sum(1)
     able = (n_made > 0) & (n_made < seen.made.shape[1])
-    true &= (nodes.position == place.place) & np.append(able, False)[nodes.square]
-    found = np.zeros(8)
+    here = nodes.position == place.place
+    true = (nodes.says("mine", board[0] & able) | nodes.says("yours", board[1] & able)) & here
+    found, edits = np.zeros(8), np.zeros(7)
     for index in np.flatnonzero(nodes.drawn(n_features, seen.rng, among=true)).tolist():
         site, latent = nodes.name(index)
         start = attribute(seen.frozen, FeatureTarget(site, -1, latent), _ALL)
         tokens = start.ledger.tokens.double().cpu().numpy()
-        square = int(nodes.square[index])
+        told = [
+            (family, square)
+            for family, own in zip(("mine", "yours"), board & able, strict=True)
+            for square in np.flatnonzero(nodes.squares(index, family) & own).tolist()
+        ]
+        family, square = told[int(seen.rng.integers(len(told)))]
         other = int(seen.rng.choice(np.flatnonzero(able & (np.arange(len(able)) != square))))
         found += _token_parts(tokens, seen.made[square], seen.made[other])
-    return {"state": _plain(found)}
+        level = nodes.level(site, latent, family, square)
+        edits += _without_makers(seen, FeatureTarget(site, -1, latent), seen.made[square], level)
+    return {"state": _plain(found), "state edits": _plain(edits)}
+
+
+def _without_makers(
+    seen: Seen, target: FeatureTarget, made: Bool[np.ndarray, "earlier"], level: float
+) -> Float64[np.ndarray, "part"]:
+    """A feature of a square in the model itself, where the moves that made the square so have lost their names.
+
+    Args:
+        seen: The place.
+        target: The feature.
+        made: The moves.
+        level: Above what pre-activation it says its label.
+
+    Returns:
+        1; then of each of `REPLACED` whether the feature says its label, and how far its pre-activation fell; at last
+        how many moves were replaced, and the size of the pre-activation before.
+    """
+    others = np.flatnonzero(~made)
+    drawn = np.zeros(len(made), dtype=np.bool_)
+    drawn[seen.rng.permutation(others)[: made.sum()]] = True
+    rows = torch.from_numpy(np.stack([np.zeros_like(made), made, drawn]))
+
+    def gone(x: Tensor, _at: At) -> Tensor:
+        return torch.where(rows[..., None].to(x.device), x.mean(1, keepdim=True), x)
+
+    with seen.frozen.replacement.model.edit({"embed": gone}):
+        values = run_edited(seen.frozen, target, {}, len(rows)).tolist()
+    before = values[0]
+    parts = [part for after in values[1:] for part in (after > level, before - after)]
+    return np.array([1.0, *map(float, parts), float(made.sum()), abs(before)])
+
+
+def empty_sums(seen: Seen, n_features: int) -> Sums:
+    """Whether features of empty squares fall silent by the move that took the square.
+
+    Features that say a square is empty, and are silent at the place as it has been taken, are traced, everything let
+    through: what keeps them from firing. Each is then read in the model itself where the embedding of the token of the
+    move that took the square gives way to the mean.
+
+    Args:
+        seen: The place.
+        n_features: At most so many, drawn evenly.
+    """
+    nodes, world = seen.nodes, seen.place.world
+    moves = seen.frozen.tokens.cpu().numpy()
+    taken_at = {s: np.flatnonzero(moves == world.token_of[s]) for s in map(int, world.squares)}
+    taken = [square for square, at in taken_at.items() if len(at)]
+    silent = nodes.silent("empty", seen.place.among(taken), seen.place.place)
+    found, edits = np.zeros(4), np.zeros(7)
+    for i in seen.rng.permutation(len(silent))[:n_features].tolist():
+        site, latent, square = silent[i]
+        start = attribute(seen.frozen, FeatureTarget(site, -1, latent), _ALL)
+        tokens = start.ledger.tokens.double().cpu().numpy()
+        taker = int(taken_at[square][0])
+        total = np.abs(tokens).sum()
+        share = abs(tokens[taker]) / total if total else 0.0
+        found += [1.0, share, 1 / len(tokens), float(tokens.argmin() == taker)]
+        made = np.arange(len(tokens)) == taker
+        level = nodes.level(site, latent, "empty", square)
+        edits += _without_makers(seen, FeatureTarget(site, -1, latent), made, level)
+    return {"empty": _plain(found), "empty edits": _plain(edits)}
 
 
 def _token_parts(
@@ -293,9 +365,9 @@ def threshold_sums(seen: Seen, thresholds: Sequence[float], options: TraceOption
             hit = chosen & true
             counted = (
                 chosen,
-                chosen & (nodes.family >= 0),
+                chosen & nodes.speaks,
                 hit,
-                np.unique(nodes.square[hit]) >= 0,
+                nodes.told_squares(hit) & place.on_line,
                 moves,
                 moves & true_token,
             )

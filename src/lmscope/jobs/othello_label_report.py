@@ -28,6 +28,17 @@ class TruthLabel(Config):
     """On the games that chose it."""
 
 
+class PreciseLabel(Config):
+    """A label that holds nearly always where a latent is above a threshold, on both halves of the games."""
+
+    label: str
+    threshold: float
+    precision: float
+    """On games that did not choose the threshold."""
+    n_fired: int
+    """Tokens above it, of those games."""
+
+
 class StrongestFirings(Config):
     """What is true on average where a latent fires most strongly."""
 
@@ -57,6 +68,8 @@ class LatentTruth(Config):
     labels: tuple[TruthLabel, ...]
     """Those that it tells better than chance and than always firing would, the best first."""
     strongest: StrongestFirings
+    precise: tuple[PreciseLabel, ...] = ()
+    """What the latent says with the precision of the report, however rarely: by square, not by place."""
 
 
 class LabelTruth(Config):
@@ -191,11 +204,24 @@ class OthelloTruthReport(Config):
         Raises:
             ArtifactError: There is no such dictionary.
         """
+        found = self._dictionary(dictionary).latents
+        return {latent.latent: latent.labels for latent in found if latent.labels}
+
+    def _dictionary(self, dictionary: str) -> DictionaryTruth:
         for one in self.dictionaries:
             if one.name == dictionary:
-                return {latent.latent: latent.labels for latent in one.latents if latent.labels}
+                return one
         known = ", ".join(one.name for one in self.dictionaries)
         raise ArtifactError(f"There are no labels of '{dictionary}', only of {known}.")
+
+    def precise_of(self, dictionary: str) -> dict[int, tuple[PreciseLabel, ...]]:
+        """What latents of one dictionary say precisely, of those that say anything so.
+
+        Raises:
+            ArtifactError: There is no such dictionary.
+        """
+        found = self._dictionary(dictionary).latents
+        return {latent.latent: latent.precise for latent in found if latent.precise}
 
     def tables(self) -> tuple[Table, ...]:
         """Dictionaries by families: how many latents, how much of each family they cover, beside probes and chance."""

@@ -26,6 +26,7 @@ from lmscope.jobs.othello_label_report import (
     LabelTruth,
     LatentTruth,
     OthelloTruthReport,
+    PreciseLabel,
     StrongestFirings,
     TruthLabel,
 )
@@ -44,6 +45,8 @@ from lmscope.jobs.trace_dictionaries import CircuitDictionaries, check_weights, 
 from lmscope.text.worlds.othello import Othello
 
 _PHASE: Final = "labels"
+PRECISE_FAMILIES: Final = ("move", "mine", "yours", "legal", "flipped")
+"""What a latent may say of squares precisely though rarely; most squares are empty for long, so that `empty` says little."""
 
 
 class TruthChoice(Config):
@@ -87,7 +90,7 @@ def label_othello(choice: TruthChoice, listener: Listener) -> OthelloTruthReport
         LmscopeError: Model or dictionaries cannot be read, or do not go together.
     """
     wanted = CircuitDictionaries(sources=choice.sources, only=choice.only)
-    parts = find_parts(wanted, choice.model)
+    parts = find_parts(wanted, choice.model, several=True)
     if parts.task is None:
         raise RecipeError(
             "Without a dictionary there is no latent to label: give a run that trained some."
@@ -223,6 +226,22 @@ class _Examined:
             chosen_f1=float(table.chosen_f1[row, column]),
         )
 
+    def _precise(self, row: int) -> tuple[PreciseLabel, ...]:
+        """Labels of squares that a latent says with the wanted precision on both halves of the games."""
+        table, options = self.table, self.choice.scores
+        able = (table.vote_fired[row] >= options.min_firings) & table.told
+        able &= table.vote_precision[row] >= options.precision
+        columns = [i for i in self.truth.columns(*PRECISE_FAMILIES) if able[i]]
+        return tuple(
+            PreciseLabel(
+                label=self.truth.names[i],
+                threshold=float(table.votes[row, i]),
+                precision=float(table.vote_precision[row, i]),
+                n_fired=int(table.vote_fired[row, i]),
+            )
+            for i in columns
+        )
+
     def _latents(self) -> tuple[LatentTruth, ...]:
         table, firings = self.table, self.firings
         listed = table.above_null() & (table.f1 >= self.choice.min_f1)
@@ -231,11 +250,12 @@ class _Examined:
         found = []
         for latent, firing in by_latent(firings.latent):
             mine = firing[np.argsort(-firings.value[firing], kind="stable")]
-            row, labels = row_of.get(latent), ()
+            row, labels, precise = row_of.get(latent), (), ()
             if row is not None:
                 columns = np.flatnonzero(listed[row])
                 ranked = columns[np.argsort(-table.chosen_f1[row, columns], kind="stable")]
                 labels = tuple(self._label(row, int(column)) for column in ranked)
+                precise = self._precise(row)
             found.append(
                 LatentTruth(
                     latent=latent,
@@ -243,6 +263,7 @@ class _Examined:
                     max_activation=float(firings.value[mine[0]]),
                     labels=labels,
                     strongest=facts.of(firings.token[mine[: self.choice.n_strongest]]),
+                    precise=precise,
                 )
             )
         return tuple(found)

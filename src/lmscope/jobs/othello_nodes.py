@@ -7,13 +7,14 @@ from typing import Final
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from lmscope.circuits.feature_sets import features_of
 from lmscope.circuits.frozen import Frozen
 from lmscope.core.errors import ArtifactError
 from lmscope.core.site import Site
+from lmscope.dictionaries.config import TopK
 from lmscope.text.worlds.board_labels import FAMILIES
 from lmscope.text.worlds.flanks import Line, flanking_lines
 from lmscope.text.worlds.othello import Games, Othello, States
@@ -25,15 +26,17 @@ NodeMask = Bool[np.ndarray, "node"]
 
 @dataclass(frozen=True)
 class LatentLabel:
-    """What a latent says.
+    """Something that a latent says.
 
     Attributes:
         label: As of `text.worlds.board_labels`, e.g. `mine d3`.
         threshold: It says so where its activation is above.
+        tells: Whether it says so nearly wherever it holds, too, so that its silence means something.
     """
 
     label: str
     threshold: float = 0.0
+    tells: bool = True
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,41 +44,47 @@ class SiteLabels:
     """What the latents of one dictionary say.
 
     Attributes:
-        family: Number of the label's family in `board_labels.FAMILIES`; -1 without a label.
-        square: That the label speaks of; -1 without.
-        threshold: Above which it says so.
+        threshold: Above what activation a latent says something of a family (as numbered in `board_labels.FAMILIES`)
+            about a square; infinite where it never does.
+        any_threshold: Above what activation it says anything at all, of a square or not.
+        tells: What it says nearly wherever it holds.
     """
 
-    family: Int[np.ndarray, "latent"]
-    square: Int[np.ndarray, "latent"]
-    threshold: Float[np.ndarray, "latent"]
+    threshold: Float[np.ndarray, "latent family square"]
+    any_threshold: Float[np.ndarray, "latent"]
+    tells: Bool[np.ndarray, "latent family square"]
 
     @classmethod
-    def of(cls, world: Othello, n_latents: int, labels: Mapping[int, LatentLabel]) -> "SiteLabels":
+    def of(
+        cls, world: Othello, n_latents: int, labels: Mapping[int, Sequence[LatentLabel]]
+    ) -> "SiteLabels":
         """Labels by latent.
 
         Args:
             world: On whose squares they are.
             n_latents: Of the dictionary.
-            labels: By latent; those that speak of no square are taken as of their family.
+            labels: By latent.
 
         Raises:
             ArtifactError: A label is none of this world, or there is no such latent.
         """
-        family, square = np.full((2, n_latents), -1)
-        threshold = np.zeros(n_latents)
-        for latent, one in labels.items():
+        shape = n_latents, len(FAMILIES), world.n_squares
+        threshold, lowest = np.full(shape, np.inf), np.full(n_latents, np.inf)
+        tells = np.zeros(shape, dtype=np.bool_)
+        for latent, one in ((latent, one) for latent, own in labels.items() for one in own):
             words = one.label.split()
             if not words or words[0] not in FAMILIES or not 0 <= latent < n_latents:
                 raise ArtifactError(
                     f"Latent {latent} of {n_latents} cannot be labelled '{one.label}': labels of this world begin with "
                     f"{', '.join(FAMILIES)}. Make them anew with `lmscope othello label`."
                 )
-            family[latent] = FAMILIES.index(words[0])
-            if words[0] not in ("black", "position"):
-                square[latent] = world.square_of(words[1])
-            threshold[latent] = one.threshold
-        return cls(family, square, threshold)
+            lowest[latent] = min(lowest[latent], one.threshold)
+            if words[0] in ("black", "position"):
+                continue
+            place = latent, FAMILIES.index(words[0]), world.square_of(words[1])
+            threshold[place] = min(threshold[place], one.threshold)
+            tells[place] |= one.tells
+        return cls(threshold, lowest, tells)
 
 
 @dataclass(frozen=True, eq=False)
@@ -169,31 +178,32 @@ class Nodes:
     Attributes:
         sites: In forward order.
         position: Of each node.
-        family: Of what it says there, as `SiteLabels`; -1 where it says nothing.
-        square: That it speaks of; -1 where it speaks of none.
+        said: Whether a node says something of a family about a square there, families as numbered in `FAMILIES`.
+        speaks: Whether it says anything.
     """
 
     def __init__(self, frozen: Frozen, labels: Mapping[Site, SiteLabels]) -> None:
         self.sites = tuple(frozen.replacement.dictionaries)
         self._features = {site: features_of(frozen, site) for site in self.sites}
+        self._labels = labels
         self._sizes = [len(one) for one in self._features.values()]
-        parts = [self._said(site, labels.get(site)) for site in self.sites]
-        stacked = np.concatenate([np.zeros((3, 0), dtype=np.int64), *parts], axis=1)
-        self.position, self.family, self.square = stacked
-        site = np.repeat(np.arange(len(self.sites)), self._sizes)
-        self._group = site * frozen.n_positions + self.position
+        n_squares = max((one.threshold.shape[2] for one in labels.values()), default=1)
+        self.said = np.zeros((sum(self._sizes), len(FAMILIES), n_squares), dtype=np.bool_)
+        self.speaks = np.zeros(len(self.said), dtype=np.bool_)
+        self.position = np.zeros(len(self.said), dtype=np.int64)
+        ends = np.cumsum(self._sizes)
+        for site, size, end in zip(self.sites, self._sizes, ends.tolist(), strict=True):
+            mine, features = slice(end - size, end), self._features[site]
+            self.position[mine] = features.position.cpu().numpy()
+            if (own := labels.get(site)) is not None:
+                latent, value = features.latent.cpu().numpy(), features.value.cpu().numpy()
+                self.said[mine] = value[:, None, None] > own.threshold[latent]
+                self.speaks[mine] = value > own.any_threshold[latent]
+        self._site = np.repeat(np.arange(len(self.sites)), self._sizes)
+        self._group = self._site * frozen.n_positions + self.position
 
     def __len__(self) -> int:
         return len(self.position)
-
-    def _said(self, site: Site, labels: SiteLabels | None) -> Int[np.ndarray, "3 node"]:
-        features = self._features[site]
-        latent, position = features.latent.cpu().numpy(), features.position.cpu().numpy()
-        if labels is None:
-            return np.stack([position, np.full((2, len(latent)), -1)[0], np.full(len(latent), -1)])
-        says = features.value.cpu().numpy() > labels.threshold[latent]
-        family = np.where(says, labels.family[latent], -1)
-        return np.stack([position, family, np.where(says, labels.square[latent], -1)])
 
     def name(self, node: int) -> tuple[Site, int]:
         """Site and latent of a node."""
@@ -225,12 +235,61 @@ class Nodes:
 
     def says(self, family: str, squares: Bool[np.ndarray, "square"]) -> NodeMask:
         """Nodes that say something of a family about one of some squares."""
-        told = np.append(squares, False)[self.square]  # where no square is told
-        return told & (self.family == FAMILIES.index(family))
+        return np.any(self._told(family)[:, squares[: self.said.shape[2]]], axis=1)
+
+    def squares(self, node: int, family: str) -> Bool[np.ndarray, "square"]:
+        """The squares of which a node says something of a family."""
+        return self._told(family)[node]
+
+    def _told(self, family: str) -> Bool[np.ndarray, "node square"]:
+        return self.said[:, FAMILIES.index(family)]
+
+    def level(self, site: Site, latent: int, family: str, square: int) -> float:
+        """Above what pre-activation a latent says something at the last place: it fires, and above the label's threshold.
+
+        Of dictionaries that keep the largest few, what fires is as large as the smallest that does.
+        """
+        features, labels = self._features[site], self._labels[site]
+        own, last = features.dictionary.threshold, int(self.position.max(initial=0))
+        if own is not None:
+            fires = float(own.expand(len(labels.threshold))[latent])
+        else:
+            values = features.value[features.position == last]
+            is_topk = isinstance(features.dictionary.config.sparsity, TopK)
+            fires = float(values.min()) * (1 - 1e-6) if is_topk and len(values) else 0.0
+        return max(fires, float(labels.threshold[latent, FAMILIES.index(family), square]))
+
+    def silent(
+        self, family: str, squares: Bool[np.ndarray, "square"], place: int
+    ) -> list[tuple[Site, int, int]]:
+        """Latents that tell something of a family about one of some squares, and do not say it at a place.
+
+        Returns:
+            Site, latent and square of each.
+        """
+        kind = FAMILIES.index(family)
+        found: list[tuple[Site, int, int]] = []
+        for i, site in enumerate(self.sites):
+            if (labels := self._labels.get(site)) is None:
+                continue
+            asked = labels.tells[:, kind] & squares[: labels.tells.shape[2]]
+            here = np.flatnonzero((self._site == i) & (self.position == place))
+            for node in here.tolist():
+                asked[self.name(node)[1]] &= ~self.said[node, kind]
+            latent, square = np.nonzero(asked)
+            found += [
+                (site, one, at) for one, at in zip(latent.tolist(), square.tolist(), strict=True)
+            ]
+        return found
 
     def of_squares(self, squares: Bool[np.ndarray, "square"]) -> NodeMask:
         """Nodes that speak of a disc on one of some squares."""
         return np.any([self.says(family, squares) for family in LINE_FAMILIES], axis=0)
+
+    def told_squares(self, chosen: NodeMask) -> Bool[np.ndarray, "square"]:
+        """Squares whose discs some of the chosen nodes speak of."""
+        kinds = [FAMILIES.index(family) for family in LINE_FAMILIES]
+        return np.any(self.said[chosen][:, kinds], axis=(0, 1))
 
     def of_lines(self, place: Place) -> dict[str, NodeMask]:
         """Nodes that speak of what makes a move legal.

@@ -35,7 +35,8 @@ class CircuitDictionaries(Config):
 
     sources: tuple[str, ...] = ()
     """Runs that trained some, folders of dictionaries in any known format, names on the hub
-    (`hf:owner/repo[/sub][@revision]`), or `none`; absent: those of the model `garden`, which come with lmscope."""
+    (`hf:owner/repo[/sub][@revision]`), or `none`; absent: those that come with lmscope, of `garden`
+    where no model is named."""
     only: tuple[str, ...] = ()
     """Names, or patterns of names (`mlp_norm-*`), of those that are taken; absent: all."""
     calibration_tokens: Annotated[int, Field(ge=0)] = 4096
@@ -110,12 +111,15 @@ class CircuitParts:
         }
 
 
-def find_parts(choice: CircuitDictionaries, model: OtherModel) -> CircuitParts:
+def find_parts(
+    choice: CircuitDictionaries, model: OtherModel, *, several: bool = False
+) -> CircuitParts:
     """Find what a circuit is made of; reads configurations only, but dictionaries of other formats whole.
 
     Args:
         choice: The dictionaries.
         model: What to change of the model that they were trained on.
+        several: Whether one site may have several dictionaries, which a circuit cannot have.
 
     Raises:
         ArtifactError: There is no dictionary, or two write the same site.
@@ -130,15 +134,17 @@ def find_parts(choice: CircuitDictionaries, model: OtherModel) -> CircuitParts:
     found: list[FoundDictionary] = []
     tasks: list[EvaluationTask] = []
     for given in sources:
-        name = _found_or_shipped(given)
+        name = found_or_shipped(given)
         more, task = _native(name, model) if _is_native(name) else _foreign(name, model)
         found += more
         tasks.append(task)
     chosen = _chosen(found, choice.only)
+    if not several:
+        _check_sites(chosen)
     _check_models(tasks, sources)
     ordered = sorted(chosen, key=lambda one: one.config.write_site)
     own = {one.name for one in ordered}
-    runs = map(_found_or_shipped, sources)
+    runs = map(found_or_shipped, sources)
     atlases = tuple(run for run in runs if own.intersection(atlas_names(run)))
     return CircuitParts(tasks[0].model, tuple(ordered), tasks[0], atlases)
 
@@ -167,15 +173,17 @@ def check_weights(
 
 
 def _shipped_for(model: OtherModel) -> tuple[str, ...]:
-    if model.name in (None, shipped.GARDEN):
-        return (shipped.GARDEN,)
+    name = model.name or shipped.GARDEN
+    if name in shipped.STUDIED:
+        return (name,)
     raise RecipeError(
         f"No dictionary of '{model.name}' was named: give a run that trained some (`last` for the newest), a folder, "
         f"a name on the hub (hf:owner/repo), or `{NONE}` to trace without features."
     )
 
 
-def _found_or_shipped(name: str) -> str:
+def found_or_shipped(name: str) -> str:
+    """A source of dictionaries as it was named; what comes with lmscope by its folder."""
     own = None if Path(name).exists() else shipped.shipped_run(name)
     return name if own is None else str(own)
 
@@ -223,9 +231,13 @@ def _chosen(found: Sequence[FoundDictionary], only: Sequence[str]) -> list[Found
     for pattern in only:
         if not any(fnmatchcase(name, pattern) for name in names):
             raise RecipeError(f"No dictionary is called '{pattern}'.{did_you_mean(pattern, names)}")
-    chosen = [
+    return [
         one for one in found if not only or any(fnmatchcase(one.name, pattern) for pattern in only)
     ]
+
+
+def _check_sites(chosen: Iterable[FoundDictionary]) -> None:
+    """Refuse two dictionaries that write one site."""
     by_site: dict[Site, FoundDictionary] = {}
     for one in chosen:
         site = one.config.write_site
@@ -235,7 +247,6 @@ def _chosen(found: Sequence[FoundDictionary], only: Sequence[str]) -> list[Found
                 "site: choose with --only NAME, a name or a pattern such as 'mlp_norm-*'."
             )
         by_site[site] = one
-    return chosen
 
 
 def _check_models(tasks: Sequence[EvaluationTask], sources: Sequence[str]) -> None:

@@ -72,7 +72,7 @@ class ModelEntry:
     notice: str
     """What a user must read before using the weights, or where the licence is unclear."""
     source: GgufSource | FolderSource | HubSource | PackageSource
-    dtype: Literal["bfloat16", "float32"] | None = None
+    dtype: Literal["bfloat16", "float16", "float32"] | None = None
     """Number format of the stored weights; None: as the hub has them.
 
     Dequantised 4-bit weights are stored as bfloat16. Against float32 that halves the folder (SmolLM2
@@ -126,6 +126,17 @@ _GARDEN = ModelEntry(
     dtype="bfloat16",
     weights_hash="480d6d979f066c3dec63d63b966a6c4a2fccf200c0aae090423ae1804edd5bf6",
     source=PackageSource("garden-model"),
+)
+
+_OTHELLO = ModelEntry(
+    name=shipped.OTHELLO,
+    family="gpt2",
+    what="A player of Othello on 6 by 6 squares: 4 layers, width 96, with a dictionary at every output.",
+    licence="Apache-2.0",
+    notice="Trained by lmscope on random games (recipe `othello-6x6`).",
+    dtype="float16",
+    weights_hash="958473305312a0ef7f703b491dc152da5ce0de9a9d5b06b30d3592b3fa668f2a",
+    source=PackageSource(f"{shipped.PLAYER}/artifacts/model"),
 )
 
 _SMOLLM2_Q4 = ModelEntry(
@@ -269,7 +280,7 @@ _HUB = (
 )
 
 CATALOG: Mapping[str, ModelEntry] = MappingProxyType(
-    {entry.name: entry for entry in (_GARDEN, _SMOLLM2_Q4, _GEMMA3_Q4, _MINILM, *_HUB)}
+    {entry.name: entry for entry in (_GARDEN, _OTHELLO, _SMOLLM2_Q4, _GEMMA3_Q4, _MINILM, *_HUB)}
 )
 
 

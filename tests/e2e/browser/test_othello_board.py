@@ -95,7 +95,6 @@ def test_keys_step_and_a_row_marks_its_squares(page, visit, at):
 def test_a_traced_square_shows_its_circuit_and_its_graph_leads_back(page, visit, at, library):
     visit(page, at)
     _square(page, "e2").click()
-    page.get_by_role("button", name="Trace the logit of e2").click()
     rows = page.get_by_role("list", name="Strongest nodes of the circuit").get_by_role("listitem")
     expect(rows.first).to_be_visible()
     expect(_square(page, "c2")).to_have_accessible_name(re.compile("adds"))

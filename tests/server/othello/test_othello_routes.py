@@ -16,7 +16,9 @@ from lmscope.models.language_model import LanguageModel
 from lmscope.server.app import create_app
 from lmscope.server.live.process import Worker
 from lmscope.server.live.protocol import line, read_line, refusal_of
+from lmscope.server.schemas.othello import Said
 from lmscope.server.settings import ServeSettings
+from lmscope.server.views.graph_labels import _spoken
 from lmscope.text.worlds.drawing import position_after
 from lmscope.text.worlds.othello import Othello
 
@@ -176,12 +178,37 @@ def test_latents_that_are_on_come_with_what_they_say(client, othello_library):
         assert all(move["n_on"] == 4 for move in found["moves"] if move["counts"])
         (truth,) = (one for one in report["dictionaries"] if one["name"] == names[id_])
         said = {
-            one["latent"]: [label["label"] for label in one["labels"]] for one in truth["latents"]
+            one["latent"]: [label["label"] for label in (*one["labels"], *one["precise"])]
+            for one in truth["latents"]
         }
         on = {one["latent"] for move in found["moves"] for one in move["latents"]}
         assert {one["latent"] for one in found["latents"]} == on
         for one in found["latents"]:
-            assert [label["label"] for label in one["says"]] == said.get(one["latent"], [])
+            labels = [label["label"] for label in one["says"]]
+            assert set(labels) == set(said.get(one["latent"], []))
+            assert len(set(labels)) == len(labels)
+            best = [label["f1"] for label in one["says"] if label["f1"] is not None]
+            assert [label["f1"] for label in one["says"]][: len(best)] == best
+
+
+def test_what_is_said_precisely_comes_after_the_best_labels(served, own_othello):
+    values = json.loads(own_othello.labels.read_text())
+    for one in values["dictionaries"]:
+        for latent in one["latents"]:
+            latent["labels"] = []
+            latent["precise"] = [
+                {"label": "mine a1", "threshold": 0.5, "precision": 0.96, "n_fired": 12},
+                {"label": "yours b1", "threshold": 0.1, "precision": 0.99, "n_fired": 40},
+            ]
+    own_othello.labels.write_text(json.dumps(values))
+    with served(own_othello.root) as client:
+        body = {"game": GAME, "dictionary": own_othello.dictionaries[0]}
+        found = client.post(f"/api/othello/{own_othello.player}/read", json=body).json()
+    says = found["latents"][0]["says"]
+    assert [one["label"] for one in says] == ["yours b1", "mine a1"]
+    assert says[0] == {
+        "label": "yours b1", "threshold": 0.1, "f1": None, "precision": 0.99, "recall": None
+    }  # fmt: skip
 
 
 def test_a_traced_square_is_a_graph_of_its_logit(served, own_othello, relabel):
@@ -207,6 +234,16 @@ def test_a_traced_square_is_a_graph_of_its_logit(served, own_othello, relabel):
     )
     assert found.meta.dictionaries == ()
     assert found.meta.value == pytest.approx(graph.meta.value, abs=1e-3)
+
+
+def test_a_node_bears_what_its_feature_says_where_it_is_so_active():
+    best = Said(label="mine a1", threshold=2.0, f1=0.8, precision=0.8, recall=0.8)
+    rare = Said(label="yours b1", threshold=1.0, f1=None, precision=0.96, recall=None)
+    assert _spoken((best, rare), 3.0) == "mine a1"
+    assert _spoken((best, rare), 1.5) == "yours b1"
+    assert _spoken((best, rare), 0.5) == "mine a1"
+    assert _spoken((rare,), 0.5) is None
+    assert _spoken((), 9.0) is None
 
 
 @pytest.mark.parametrize(

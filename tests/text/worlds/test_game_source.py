@@ -8,7 +8,7 @@ from lmscope.text.worlds import source as module
 from lmscope.text.worlds.game_text import parse_game
 from lmscope.text.worlds.notation import othello_tokenizer
 from lmscope.text.worlds.othello import Othello
-from lmscope.text.worlds.source import GameSource
+from lmscope.text.worlds.source import GameSource, fewer_games
 
 
 @pytest.mark.parametrize(("size", "length"), [(6, 32), (8, 60)])
@@ -65,3 +65,12 @@ def test_other_boards_and_columns_are_refused():
         Corpus.load("othello:7@10")
     with pytest.raises(DataError, match="has no columns and no separators"):
         Corpus.load("othello:6@10", column="text")
+
+
+def test_fewer_games_are_the_first_of_more():
+    assert fewer_games("othello:6@200_000", 3) == "othello:6@3"
+    assert fewer_games("othello:8", 50_000) == "othello:8@20000"
+    assert fewer_games("othello:8@5", 50_000) == "othello:8@5"
+    assert fewer_games("sample", 3) == "sample"
+    some, more = (list(GameSource.parse(f"othello:6@{n}").documents()) for n in (3, 9))
+    assert [one.text for one in some] == [one.text for one in more[:3]]

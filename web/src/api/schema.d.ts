@@ -2975,8 +2975,11 @@ export interface components {
          * @description What a latent says of the game, judged on games that chose neither it nor its threshold.
          */
         Said: {
-            /** F1 */
-            f1: number;
+            /**
+             * F1
+             * @description None for what a latent says precisely, though rarely.
+             */
+            f1: number | null;
             /**
              * Label
              * @description `mine d3`, `legal d3`, `move d3 turning up right`, `black to move`, `position 12`, ...
@@ -2985,7 +2988,7 @@ export interface components {
             /** Precision */
             precision: number;
             /** Recall */
-            recall: number;
+            recall: number | null;
             /**
              * Threshold
              * @description It says so where its activation is above.

@@ -117,11 +117,27 @@ def _read(path: Path, signature: Signature) -> LabelFile | Trouble | None:
 
 
 def _labels(dictionary: Mapping[str, Any]) -> dict[int, tuple[Said, ...]]:
+    found = {int(latent["latent"]): _said(latent) for latent in dictionary["latents"]}
+    return {latent: said for latent, said in found.items() if said}
+
+
+def _said(latent: Mapping[str, Any]) -> tuple[Said, ...]:
+    """Labels by F1, then what else is said precisely, the most often first."""
     names = Said.model_fields
-    return {
-        int(latent["latent"]): tuple(
-            Said(**{name: one[name] for name in names}) for one in latent["labels"]
-        )
-        for latent in dictionary["latents"]
-        if latent["labels"]
-    }
+    best = [Said(**{name: one[name] for name in names}) for one in latent["labels"]]
+    known = {one.label for one in best}
+    precise = sorted(latent.get("precise", ()), key=lambda one: -one["n_fired"])
+    return (
+        *best,
+        *(
+            Said(
+                label=one["label"],
+                threshold=one["threshold"],
+                f1=None,
+                precision=one["precision"],
+                recall=None,
+            )
+            for one in precise
+            if one["label"] not in known
+        ),
+    )

@@ -99,9 +99,10 @@ class Said(Answer):
     """`mine d3`, `legal d3`, `move d3 turning up right`, `black to move`, `position 12`, ..."""
     threshold: float
     """It says so where its activation is above."""
-    f1: float
+    f1: float | None
+    """None for what a latent says precisely, though rarely."""
     precision: float
-    recall: float
+    recall: float | None
 
 
 class PlayerLatent(Answer):

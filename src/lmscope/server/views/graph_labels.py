@@ -19,6 +19,7 @@ from lmscope.server.library.library import Library
 from lmscope.server.library.othello_labels import LabelFile
 from lmscope.server.library.players import related_player
 from lmscope.server.library.scan import signature_of
+from lmscope.server.schemas.othello import Said
 from lmscope.server.views.features import is_known
 from lmscope.server.views.latents import summaries
 
@@ -98,20 +99,31 @@ def _read(
         if entry is not None:
             dictionary[places] = entry.id
         latents = [graph.graph.nodes[place].latent or 0 for place in places]
-        said = _by_rules(entry, files) | _said(library, entry, latents)
+        ruled, said = _by_rules(entry, files), _said(library, entry, latents)
         for place, latent in zip(places, latents, strict=True):
-            text = said.get(latent) or _of_run(kept, one, latent)
+            here = _spoken(ruled.get(latent, ()), graph.graph.nodes[place].activation)
+            text = said.get(latent) or here or _of_run(kept, one, latent)
             if text is not None:
                 label[place], known[place] = text, True
     return GraphLabels(label, known, dictionary)
 
 
-def _by_rules(entry: DictionaryEntry | None, files: Sequence[LabelFile]) -> dict[int, str]:
-    """The best label of each latent of a player's dictionary, from the newest file that has some."""
+def _by_rules(
+    entry: DictionaryEntry | None, files: Sequence[LabelFile]
+) -> Mapping[int, tuple[Said, ...]]:
+    """What each latent of a player's dictionary says, from the newest file that has something."""
     if entry is None:
         return {}
-    found = next((one for file in files if (one := file.of(entry))), {})
-    return {latent: says[0].label for latent, says in found.items()}
+    return next((one for file in files if (one := file.of(entry))), {})
+
+
+def _spoken(says: Sequence[Said], activation: float | None) -> str | None:
+    """What a feature says where it is so active; else its best label, but none that it says seldom."""
+    if activation is not None:
+        for said in says:
+            if activation > said.threshold:
+                return said.label
+    return says[0].label if says and says[0].f1 is not None else None
 
 
 def _said(library: Library, entry: DictionaryEntry | None, latents: list[int]) -> dict[int, str]:

@@ -20,6 +20,15 @@ _FORMAT: Final = 1
 """Raised when the same address would give other games than before."""
 
 
+def fewer_games(address: str, n_games: int) -> str:
+    """The same games, at most so many; an address of other text stays as it is."""
+    match = _ADDRESS.fullmatch(address)
+    if match is None:
+        return address
+    n = min(int(match["n"] or DEFAULT_GAMES), n_games)
+    return f"{PREFIX}{match['size']}@{n}"
+
+
 @dataclass(frozen=True)
 class GameSource(DocumentSource):
     """Random full games, each a document of its moves: `f5 d6 c3 ...`.

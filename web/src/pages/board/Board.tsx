@@ -14,13 +14,24 @@ interface Props {
   /** What each square adds to a circuit, where one is shown. */
   shares: ReadonlyMap<number, string> | null;
   onSelect: (square: number) => void;
+  /** A square was clicked, or Enter pressed on it. */
+  onPress: (square: number) => void;
 }
 
 /** Below such a probability a square has no figure. */
 const SMALLEST = 0.01;
 
 /** The board: discs, legal moves, and how probable the model holds each square to be taken next. */
-export function Board({ place, size, probabilities, selected, spoken, shares, onSelect }: Props) {
+export function Board({
+  place,
+  size,
+  probabilities,
+  selected,
+  spoken,
+  shares,
+  onSelect,
+  onPress,
+}: Props) {
   const grid = useRef<HTMLDivElement>(null);
   const moves = useRef(false);
   const largest = Math.max(0, ...(probabilities ?? []));
@@ -77,7 +88,7 @@ export function Board({ place, size, probabilities, selected, spoken, shares, on
                 isCurrent={square === current}
                 isSpoken={spoken.has(square)}
                 share={shares?.get(square)}
-                onSelect={onSelect}
+                onPress={onPress}
               />
             );
           })}
@@ -104,7 +115,7 @@ interface SquareProps {
   isCurrent: boolean;
   isSpoken: boolean;
   share: string | undefined;
-  onSelect: (square: number) => void;
+  onPress: (square: number) => void;
 }
 
 function Square({
@@ -117,7 +128,7 @@ function Square({
   isCurrent,
   isSpoken,
   share,
-  onSelect,
+  onPress,
 }: SquareProps) {
   const disc = discOn(place, square);
   const legal = place.legal.includes(square);
@@ -148,7 +159,7 @@ function Square({
       aria-label={words.filter(Boolean).join(", ")}
       aria-selected={isSelected}
       tabIndex={isCurrent ? 0 : -1}
-      onClick={() => onSelect(square)}
+      onClick={() => onPress(square)}
     >
       {shade && !disc && (
         <span className="chance-ground" style={{ background: shade.background }} />

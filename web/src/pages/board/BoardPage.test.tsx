@@ -90,6 +90,7 @@ beforeEach(() => {
     if (path.endsWith("/game") || path.endsWith("/random"))
       return { game: "c2", size: 6, places: [START, AFTER] };
     if (path.endsWith("/read")) return READ;
+    if (path.includes("/graphs/")) return { error: { code: "not_found", message: "No graph." } };
     if (path.endsWith("/trace")) return { run: "t", name: "0000-c2", elapsed_s: 1 };
     return PLAYER;
   });
@@ -167,6 +168,18 @@ test("a chosen square is traced after the moves that are shown, and its graph op
     dictionaries: "s",
     threshold: null,
   });
+});
+
+test("where there is room a click on a square traces it, once", async () => {
+  window.matchMedia = vi.fn().mockReturnValue({ matches: true, addEventListener: vi.fn() });
+  show();
+  fireEvent.click(await square(/^b2,/));
+  await waitFor(() => expect(new URLSearchParams(location.search).get("graph")).toBe("t/0000-c2"));
+  expect(new URLSearchParams(location.search).get("square")).toBe("b2");
+  fireEvent.click(await square(/^b2,/));
+  fireEvent.click(await square(/^d4,/)); // from the start: it has no logit
+  await screen.findByText("It is taken from the start, so the model has no logit for it.");
+  expect(server.asked.filter(({ path }) => path.endsWith("/trace"))).toHaveLength(1);
 });
 
 test("squares of the start have no logit, and say so", async () => {

@@ -11,7 +11,7 @@ import { Board } from "./Board";
 import { sharesByMove } from "./circuit";
 import { CircuitPanel, useCircuit } from "./CircuitPanel";
 import { FeatureRows } from "./FeatureRows";
-import { type Game, squareName, squareOf, upTo, within } from "./game";
+import { type Game, squareName, squareOf, upTo, whyNot, within } from "./game";
 import { GameBox } from "./GameBox";
 import { Legend } from "./Legend";
 import { SquareBox } from "./SquareBox";
@@ -137,19 +137,28 @@ function Position({ player, game, search, set, onPlay }: PositionProps) {
     () => (graph && circuit.data ? sharesByMove(circuit.data, size) : null),
     [graph, circuit.data, size],
   );
+  const [source, setSource] = useState<string | null>(player.sources[0] ?? null);
   const trace = useTrace(run);
   const [, navigate] = useLocation();
   if (!place) return null;
-  const onTrace = (traced: number, dictionaries: string | null) =>
+  const onTrace = (traced: number) =>
     trace.mutate(
-      { game: game.game, at, square: traced, dictionaries, threshold: null },
+      { game: upTo(game.game, at), at, square: traced, dictionaries: source, threshold: null },
       {
         onSuccess: ({ run: to, name }) => {
+          const now = new URLSearchParams(window.location.search).get("at") ?? FIRST_PLACE;
+          if (within(Number(now), game) !== at) return; // the board shows another place by now
           if (window.matchMedia(ROOM).matches) set({ graph: `${to}/${name}` });
           else navigate(`/graphs/${encodeURIComponent(to)}/${encodeURIComponent(name)}`);
         },
       },
     );
+  /** A pressed square is traced at once where its circuit has room beside the board. */
+  const onPress = (to: number) => {
+    set({ square: squareName(to, size) });
+    if (!window.matchMedia(ROOM).matches || trace.isPending) return;
+    if (whyNot(to, { at, size, readOnly: player.read_only }) === null) onTrace(to);
+  };
   return (
     <div className="board-columns">
       <div className="stack">
@@ -162,6 +171,7 @@ function Position({ player, game, search, set, onPlay }: PositionProps) {
             spoken={new Set(spoken)}
             shares={shares}
             onSelect={(to) => set({ square: squareName(to, size) })}
+            onPress={onPress}
           />
           <Stepper game={game} at={at} onStep={(to) => set({ at: String(to), graph: null })} />
           <Legend asked={move !== null} />
@@ -176,9 +186,11 @@ function Position({ player, game, search, set, onPlay }: PositionProps) {
             place={place}
             probabilities={move?.probabilities ?? null}
             player={player}
+            source={source}
             waiting={trace.isPending}
             error={trace.error}
             onPlay={(to) => onPlay(`${upTo(game.game, at)} ${squareName(to, size)}`, at + 1)}
+            onSource={setSource}
             onTrace={onTrace}
           />
           <ModelLine at={at} move={move} read={read} />
@@ -195,7 +207,7 @@ function Position({ player, game, search, set, onPlay }: PositionProps) {
         {player.dictionaries.length > 0 && (
           <Panel
             title="Features on at this move"
-            info="Latents of a dictionary that are on after this move, strongest first, with what they say of the board as games showed that chose neither labels nor thresholds. ✓ and ✗: whether the rules say so here; the figure is F1."
+            info="Latents of a dictionary that are on after this move, strongest first, with what they say of the board as games showed that chose neither labels nor thresholds. ✓ and ✗: whether the rules say so here. The figure is F1, or of what is said seldom how often it was right."
             actions={
               <select
                 aria-label="Dictionary"

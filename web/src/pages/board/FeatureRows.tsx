@@ -56,7 +56,7 @@ export function FeatureRows(props: Props) {
       >
         {shown.map(({ latent, value }) => {
           const one = known.get(latent);
-          const says = one?.says.slice(0, MOST_LABELS) ?? [];
+          const says = spoken(one?.says ?? [], value);
           const squares = says.flatMap(({ label }) => squareSaid(label, size) ?? []);
           const shade = activation(value, largest);
           return (
@@ -118,6 +118,13 @@ export function FeatureRows(props: Props) {
   );
 }
 
+/** The labels to show of a feature: those that it says here come first. */
+const spoken = (says: readonly Schemas["Said"][], value: number) =>
+  [
+    ...says.filter(({ threshold }) => value > threshold),
+    ...says.filter(({ threshold, f1 }) => value <= threshold && f1 !== null),
+  ].slice(0, MOST_LABELS);
+
 interface ChipProps {
   said: Schemas["Said"];
   value: number;
@@ -135,12 +142,20 @@ function SaidChip({ said, value, place, at, size }: ChipProps) {
   return (
     <span
       className={`said${speaks ? "" : " silent"}${true_ === false ? " wrong" : ""}`}
-      title={`F1 ${fixed(said.f1, 2)}, precision ${fixed(said.precision, 2)}, recall ${fixed(said.recall, 2)}${says}${verdict ? `; ${verdict}` : ""}`}
+      title={`${figures(said)}${says}${verdict ? `; ${verdict}` : ""}`}
     >
       <bdi>{said.label}</bdi>{" "}
       <span aria-hidden="true">{true_ === null ? "" : true_ ? "✓" : "✗"}</span>
       <span className="off-screen">{verdict}</span>{" "}
-      <span className="said-f1">{fixed(said.f1, 2)}</span>
+      <span className="said-f1">
+        {said.f1 === null ? `${fixed(said.precision * 100, 0)} %` : fixed(said.f1, 2)}
+      </span>
     </span>
   );
 }
+
+/** How well a label is told; one without F1 is said precisely, though rarely. */
+const figures = ({ f1, precision, recall }: Schemas["Said"]) =>
+  f1 === null || recall === null
+    ? `right ${fixed(precision * 100, 1)} % of the times that it is said`
+    : `F1 ${fixed(f1, 2)}, precision ${fixed(precision, 2)}, recall ${fixed(recall, 2)}`;

@@ -1,10 +1,9 @@
-import { useState } from "react";
 import { share } from "../../ui/format";
 import { Failed } from "../../ui/states";
 import { useKeys } from "../../ui/useKeys";
 import type { Schemas } from "../../api/client";
 import { WorkerNote } from "../feature/WorkerNote";
-import { discOn, type Place, squareName } from "./game";
+import { discOn, type Place, squareName, whyNot } from "./game";
 
 interface Props {
   square: number | null;
@@ -13,19 +12,24 @@ interface Props {
   place: Place;
   probabilities: readonly number[] | null;
   player: Schemas["PlayerPage"];
+  /** Run whose dictionaries the trace goes through; null for none. */
+  source: string | null;
   waiting: boolean;
   error: unknown;
   onPlay: (square: number) => void;
-  onTrace: (square: number, dictionaries: string | null) => void;
+  onSource: (source: string | null) => void;
+  onTrace: (square: number) => void;
 }
 
 /** The chosen square: what the model makes of it, and its logit to be traced. */
 export function SquareBox(props: Props) {
-  const { square, size, at, place, probabilities, player, waiting, error } = props;
-  const [source, setSource] = useState<string | null>(player.sources[0] ?? null);
-  const why = square === null ? "Choose a square on the board." : whyNot(props, square);
+  const { square, size, at, place, probabilities, player, source, waiting, error } = props;
+  const why =
+    square === null
+      ? "Choose a square on the board."
+      : whyNot(square, { at, size, readOnly: player.read_only });
   const trace = () => {
-    if (square !== null && why === null && !waiting) props.onTrace(square, source);
+    if (square !== null && why === null && !waiting) props.onTrace(square);
   };
   useKeys({ t: { does: "trace the logit of the chosen square", run: trace } });
   const legal = square !== null && place.legal.includes(square);
@@ -70,7 +74,9 @@ export function SquareBox(props: Props) {
           <select
             aria-label="Dictionaries of the trace"
             value={source ?? ""}
-            onChange={(event) => setSource(event.target.value === "" ? null : event.target.value)}
+            onChange={(event) =>
+              props.onSource(event.target.value === "" ? null : event.target.value)
+            }
           >
             {player.sources.map((run) => (
               <option key={run} value={run}>
@@ -86,17 +92,6 @@ export function SquareBox(props: Props) {
       {Boolean(error) && <Failed error={error} />}
     </section>
   );
-}
-
-/** Why the logit of a square cannot be traced; null where it can. */
-function whyNot({ at, size, player }: Props, square: number): string | null {
-  const [row, column] = [Math.floor(square / size), square % size];
-  const middle = [size / 2 - 1, size / 2];
-  if (player.read_only) return "The server is read-only: nothing is traced here.";
-  if (middle.includes(row) && middle.includes(column))
-    return "It is taken from the start, so the model has no logit for it.";
-  if (at === 0) return "The model has read nothing before the first move: step on first.";
-  return null;
 }
 
 function described(place: Place, square: number): string {

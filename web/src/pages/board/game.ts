@@ -55,3 +55,17 @@ export function situation(game: Game, at: number): string {
 }
 
 const capital = (text: string) => text.charAt(0).toUpperCase() + text.slice(1);
+
+/** Why the logit of a square cannot be traced; null where it can. */
+export function whyNot(
+  square: number,
+  { at, size, readOnly }: { at: number; size: number; readOnly: boolean },
+): string | null {
+  const [row, column] = [Math.floor(square / size), square % size];
+  const middle = [size / 2 - 1, size / 2];
+  if (readOnly) return "The server is read-only: nothing is traced here.";
+  if (middle.includes(row) && middle.includes(column))
+    return "It is taken from the start, so the model has no logit for it.";
+  if (at === 0) return "The model has read nothing before the first move: step on first.";
+  return null;
+}

@@ -71,14 +71,20 @@ export const useRead = (run: string, game: string, dictionary: string | null) =>
     staleTime: Infinity,
   });
 
-/** Traces the logit of a square; afterwards lists of graphs and runs are asked for again. */
+/** Traces the logit of a square, once for each; afterwards lists of graphs and runs are asked for again. */
 export function useTrace(run: string) {
   const queries = useQueryClient();
   return useMutation({
     mutationFn: (body: Schemas["SquareRequest"]) =>
-      data<Schemas["TraceAnswer"]>(
-        client.POST("/api/othello/{run}/trace", { params: { path: { run } }, body }),
-      ),
+      queries.fetchQuery({
+        queryKey: [...key(run), "trace", body],
+        queryFn: () =>
+          data<Schemas["TraceAnswer"]>(
+            client.POST("/api/othello/{run}/trace", { params: { path: { run } }, body }),
+          ),
+        staleTime: Infinity,
+        retry: false,
+      }),
     onSuccess: () => {
       void queries.invalidateQueries({ queryKey: ["graphs"] });
       void queries.invalidateQueries({ queryKey: ["home"] });
