@@ -2,7 +2,11 @@ import pytest
 
 from lmscope.core.errors import DataError
 from lmscope.evaluation.statistics import BootstrapOptions
-from lmscope.jobs.othello_circuit_report import GameSums, Totals, logit_finding
+from lmscope.jobs.othello_circuit_totals import (
+    GameSums,
+    Totals,
+    logit_finding,
+)
 
 
 def test_shares_are_ratios_of_sums_over_games():

@@ -20,7 +20,7 @@ from lmscope.dictionaries.dictionary import Dictionary
 from lmscope.evaluation.statistics import BootstrapOptions
 from lmscope.jobs import othello_circuits as job
 from lmscope.jobs.evaluate import OtherModel
-from lmscope.jobs.othello_circuit_report import (
+from lmscope.jobs.othello_circuit_totals import (
     GameSums,
     Totals,
     ablation_finding,

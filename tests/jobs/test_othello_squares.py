@@ -12,7 +12,12 @@ from lmscope.core.site import Site
 from lmscope.dictionaries.config import DictionaryConfig, ReLU
 from lmscope.dictionaries.dictionary import Dictionary
 from lmscope.evaluation.statistics import BootstrapOptions
-from lmscope.jobs.othello_circuit_report import GameSums, Totals, empty_finding, state_finding
+from lmscope.jobs.othello_circuit_totals import (
+    GameSums,
+    Totals,
+    empty_finding,
+    state_finding,
+)
 from lmscope.jobs.othello_findings import Seen, empty_sums, state_sums
 from lmscope.jobs.othello_nodes import LatentLabel, Nodes, SiteLabels, drawn_places
 from lmscope.jobs.othello_train import PlayerShape

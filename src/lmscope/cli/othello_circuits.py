@@ -31,7 +31,7 @@ the board come from the moves that made it so; empty, whether those of empty
 squares fall silent by the move that takes it; attention, whose moves heads
 attend to and why; thresholds, how well circuits of different sizes tell the
 lines. Beside each stands what chance gives. Numbers in brackets are intervals
-over games. Without a name, the small player that comes with lmscope is looked at.
+over games. Without a name, the small player that comes with lmscope is taken.
 """
 _CIRCUIT: Final = Circuit()
 _JOB: Final = JobOptions()

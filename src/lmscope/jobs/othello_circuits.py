@@ -21,8 +21,10 @@ from lmscope.jobs.evaluate import OtherModel
 from lmscope.jobs.othello_circuit_report import (
     FINDINGS,
     Finding,
-    GameSums,
     OthelloCircuitsReport,
+)
+from lmscope.jobs.othello_circuit_totals import (
+    GameSums,
     Totals,
     ablation_finding,
     attention_finding,
