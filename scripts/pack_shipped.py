@@ -37,7 +37,7 @@ RUN_FILES = ("run.json", "recipe.toml")
 LABELS = "labels.json"
 EVERY = 10
 """Of the rows of metrics, one in so many is kept."""
-MOST_BYTES = 16_000_000
+MOST_BYTES = 15_000_000
 N_LABELS, LEAST_F1 = 3, 0.5
 """Labels of a latent that are kept, and how good they are; latents that say nothing are left out."""
 FOLDERS = {
@@ -138,6 +138,7 @@ def labels(name: str, file: Path) -> None:
     """What latents say of the board: the best labels of each, figures to four digits."""
     values = json.loads(file.read_text(encoding="utf-8"))
     for one in values["dictionaries"]:
+        one["labels"] = []  # by label; what is said by latent is what pages and circuits read
         for latent in one["latents"]:
             good = [label for label in latent["labels"] if label["f1"] >= LEAST_F1]
             latent["labels"] = good[:N_LABELS]

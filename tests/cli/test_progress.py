@@ -119,7 +119,8 @@ def test_messages_and_the_folder_are_said_and_cannot_act_on_the_terminal() -> No
 def test_a_phase_may_begin_in_the_middle_and_says_how_many_dictionaries_are_done() -> None:
     console, clock = _recorded(terminal=True), Clock()
     with ProgressListener(console, clock=clock) as listener:
-        listener.on_event("phase", {"phase": "train", "done": 100})
+        listener.on_event("phase", {"phase": "train"})
+        listener.on_progress("train", 100, 200, {})
         clock.now = 10.0
         counts = {"dictionaries_done": 2, "n_dictionaries": 6}
         listener.on_progress("train", 120, 200, counts)
@@ -141,3 +142,13 @@ def test_without_a_terminal_long_work_says_now_and_then_how_far_it_is() -> None:
     assert told == ["60", "120", "240", "480"]
     assert 12 < len(lines) < 18  # then every five minutes
     assert lines[-1].startswith("Train: done after")
+
+
+def test_a_run_that_goes_on_is_as_fast_as_it_is_since_then() -> None:
+    console, clock = _recorded(terminal=False), Clock()
+    with ProgressListener(console, clock=clock) as listener:
+        listener.on_event("phase", {"phase": "train"})
+        for second in range(41):
+            clock.now = float(second)
+            listener.on_progress("train", 500 + second, 1000, {})
+    assert console.export_text().splitlines()[1] == "Train: 530 of 1k, 1/s, 7 min 50 s left"

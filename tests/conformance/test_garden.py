@@ -18,7 +18,7 @@ from lmscope.models.catalog import CATALOG
 from lmscope.models.language_model import LanguageModel
 from lmscope.runs.run import Run
 
-MOST_BYTES = 16_000_000
+MOST_BYTES = 15_000_000
 RUN = shipped.shipped_run("garden")
 
 

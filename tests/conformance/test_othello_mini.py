@@ -23,7 +23,7 @@ from lmscope.text.worlds.othello import Othello
 NAME = "othello-mini"
 MOST_BYTES = 5_000_000
 """Of the model with its dictionaries."""
-MOST_LABEL_BYTES = 3_000_000
+MOST_LABEL_BYTES = 2_000_000
 RUN = shipped.shipped_run(NAME)
 LABELS = RUN / "artifacts" / "labels.json"
 PLAYER = shipped.shipped_run("othello-mini-player")

@@ -18,8 +18,8 @@ class Circuit:
     """Which dictionaries stand in which model."""
 
     dictionaries: Annotated[tuple[str, ...], Parameter(metavar="RUN", show_default=False)] = ()
-    """A run, `last`, a folder, hf:owner/repo, or none; absent: those that come with lmscope (model `garden`).
-    Repeatable."""
+    """A run, `last`, a folder, hf:owner/repo, or none; absent: those that come with lmscope (models `garden`
+    and `othello-mini`). Repeatable."""
     only: Annotated[tuple[str, ...], Parameter(metavar="NAME", show_default=False)] = ()
     """Take only these of them: a name or a pattern such as 'mlp_norm-*'. Repeatable."""
     model: Annotated[str | None, Parameter(metavar="NAME")] = None

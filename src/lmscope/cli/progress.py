@@ -67,7 +67,7 @@ class ProgressListener:
     def on_event(self, event: str, fields: Mapping[str, Any]) -> None:
         """Begin a phase (`phase`), say where the run lies (`folder`) or what it tells (`message`)."""
         if event == "phase" and "phase" in fields:
-            self._begin_phase(str(fields["phase"]), done=int(fields.get("done", 0)))
+            self._begin_phase(str(fields["phase"]))
         if folder := fields.get("folder"):
             self._write(f"Run folder: {folder}")
         if message := fields.get("message"):
@@ -81,15 +81,15 @@ class ProgressListener:
     ) -> None:
         """Move the bar of a phase; another name ends the phase before."""
         if self._phase is None or self._phase.name != phase:
-            self._begin_phase(phase, done)
+            self._begin_phase(phase)
         current = self._phase
         assert current is not None
         current.advance(self._clock(), done, total, fields)
         self._show(current)
 
-    def _begin_phase(self, name: str, done: int) -> None:
+    def _begin_phase(self, name: str) -> None:
         self._end_phase(finished=True)
-        self._phase = _Phase(name, began=self._clock(), first=done)
+        self._phase = _Phase(name, began=self._clock())
         if self._bars is not None:
             self._phase.task = self._bars.add_task(
                 self._phase.title, total=None, amount="", figures="", left=""
@@ -142,12 +142,13 @@ class _Phase:
 
     name: str
     began: float
-    first: int
     now: float = 0.0
     done: int = 0
     total: int | None = None
     fields: Mapping[str, int | float] = field(default_factory=dict)
     task: TaskID | None = None
+    first_told: tuple[float, int] | None = None
+    """When progress was first told of, and what was done by then: all of it, where a run goes on after a stop."""
     next_line_s: float | None = None
 
     @property
@@ -162,6 +163,8 @@ class _Phase:
         self, now: float, done: int, total: int | None, fields: Mapping[str, int | float]
     ) -> None:
         self.now, self.done, self.total = now, done, total
+        if self.first_told is None:
+            self.first_told = (now, done)
         self.fields = fields or self.fields
 
     def figures(self) -> str:
@@ -189,9 +192,12 @@ class _Phase:
         return f"{format_count(self.done)}{total}"
 
     def _rate(self) -> float | None:
-        """Units a second since the phase was entered; a resumed one does not start at 0."""
-        done = self.done - self.first
-        return done / self.elapsed_s if self.elapsed_s > 0 and done > 0 else None
+        """Units a second since progress was first told of; a run that goes on does not start at 0."""
+        if self.first_told is None:
+            return None
+        since, first = self.first_told
+        seconds, done = self.now - since, self.done - first
+        return done / seconds if seconds > 0 and done > 0 else None
 
 
 class _Bars(Progress):

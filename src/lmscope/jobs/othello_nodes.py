@@ -250,13 +250,15 @@ class Nodes:
         Of dictionaries that keep the largest few, what fires is as large as the smallest that does.
         """
         features, labels = self._features[site], self._labels[site]
-        own, last = features.dictionary.threshold, int(self.position.max(initial=0))
-        if own is not None:
-            fires = float(own.expand(len(labels.threshold))[latent])
-        else:
-            values = features.value[features.position == last]
-            is_topk = isinstance(features.dictionary.config.sparsity, TopK)
-            fires = float(values.min()) * (1 - 1e-6) if is_topk and len(values) else 0.0
+        dictionary, fires = features.dictionary, 0.0
+        if dictionary.threshold is not None:
+            fires = float(dictionary.threshold.expand(len(labels.threshold))[latent])
+        elif isinstance(sparsity := dictionary.config.sparsity, TopK):
+            here = features.position == int(self.position.max(initial=0))
+            norms = dictionary.W_dec.float().norm(dim=1)
+            weight = norms if sparsity.weight_by_decoder_norm else torch.ones_like(norms)
+            scores = features.value[here] * weight[features.latent[here]]
+            fires = float(scores.min() / weight[latent]) * (1 - 1e-6) if len(scores) else 0.0
         return max(fires, float(labels.threshold[latent, FAMILIES.index(family), square]))
 
     def silent(

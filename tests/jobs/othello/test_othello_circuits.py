@@ -1,7 +1,4 @@
-"""Circuits of players of Othello: planted features, rules by loops, and the job around them."""
-
-import json
-from pathlib import Path
+"""Circuits of players of Othello: planted features, and rules by loops."""
 
 import numpy as np
 import pytest
@@ -12,14 +9,10 @@ from lmscope.circuits.frozen import freeze
 from lmscope.circuits.replacement import Replacement
 from lmscope.circuits.score_groups import ScoreGroups
 from lmscope.circuits.scores import head_pattern
-from lmscope.core.errors import ArtifactError, DataError, RecipeError
+from lmscope.core.errors import ArtifactError, DataError
 from lmscope.core.rng import numpy_generator
 from lmscope.core.site import Site
-from lmscope.dictionaries.config import DictionaryConfig, ReLU
-from lmscope.dictionaries.dictionary import Dictionary
 from lmscope.evaluation.statistics import BootstrapOptions
-from lmscope.jobs import othello_circuits as job
-from lmscope.jobs.evaluate import OtherModel
 from lmscope.jobs.othello_circuit_totals import (
     GameSums,
     Totals,
@@ -37,80 +30,26 @@ from lmscope.jobs.othello_findings import (
     state_sums,
     threshold_sums,
 )
-from lmscope.jobs.othello_label_report import (
-    DictionaryTruth,
-    LatentTruth,
-    OthelloTruthReport,
-    StrongestFirings,
-    TruthLabel,
-)
 from lmscope.jobs.othello_nodes import LatentLabel, Nodes, Place, SiteLabels, drawn_places
-from lmscope.jobs.othello_train import PlayerShape
-from lmscope.jobs.trace_dictionaries import CircuitDictionaries, find_parts
 from lmscope.models.batch import Batch
-from lmscope.models.fresh import fresh_model
 from lmscope.models.language_model import LanguageModel
-from lmscope.runs.signals import Interrupted
 from lmscope.text.worlds.flanks import by_next_player, flanking_lines, makers
 from lmscope.text.worlds.games import game_batch
-from lmscope.text.worlds.notation import othello_tokenizer
 from lmscope.text.worlds.othello import Othello
 
 WORLD = Othello(6)
 SITE = Site("resid_pre", 0)
 ALL = TraceOptions(threshold=0.0)
-WIDTH = 40
-"""More than there are tokens, so that a latent can fire on each alone."""
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """A player of random weights without position embeddings, and a dictionary of its tokens."""
-    shape = PlayerShape(n_layers=1, d_model=WIDTH, n_heads=2, d_hidden=16)
-    made = fresh_model(shape, othello_tokenizer(6), name="random", seed=1)
-    with torch.no_grad():
-        made.hf.transformer.wpe.weight.zero_()
-        made.hf.transformer.wte.weight.mul_(20)
-    path = tmp_path_factory.mktemp("player")
-    made.hf.save_pretrained(path / "model")
-    made.tokenizer.save_pretrained(path / "model")
-    planted(LanguageModel.load(str(path / "model"), device="cpu")).save(path / "planted")
-    return path
+def model(player_folder):
+    return LanguageModel.load(str(player_folder / "model"), device="cpu")
 
 
-@pytest.fixture(scope="module")
-def model(folder):
-    return LanguageModel.load(str(folder / "model"), device="cpu")
-
-
-def planted(model):
-    """Latent t - 1 fires on token t alone and writes its embedding."""
-    config = DictionaryConfig(
-        reads=(str(SITE),),
-        writes=(str(SITE),),
-        d_read=WIDTH,
-        d_write=WIDTH,
-        n_latents=WORLD.n_moves,
-        sparsity=ReLU(),
-        normalisation="none",
-        model=model.name,
-    )
-    made = Dictionary(config)
-    embedding = model.hf.transformer.wte.weight.detach()[1:]
-    with torch.no_grad():
-        made.W_dec.copy_(embedding)
-        made.W_enc.copy_(torch.linalg.pinv(embedding).T)
-        made.b_enc.fill_(-1e-3)
-        made.b_dec.zero_()
-    return made
-
-
-def labels_of(family):
-    """Each latent says something of the square of its token."""
-    return {
-        i: (LatentLabel(f"{family} {WORLD.square_name(square)}"),)
-        for i, square in enumerate(WORLD.squares)
-    }
+@pytest.fixture
+def planted(model, token_dictionary):
+    return token_dictionary(model, SITE)
 
 
 @pytest.fixture(scope="module")
@@ -119,14 +58,16 @@ def games():
 
 
 @pytest.fixture(scope="module")
-def seen(model, games):
+def seen(model, games, token_dictionary, square_labels):
     """Places of games, as a function of what latents say."""
-    replacement = Replacement(model, [planted(model)], ReplacementOptions(dtype="float64"))
+    replacement = Replacement(
+        model, [token_dictionary(model, SITE)], ReplacementOptions(dtype="float64")
+    )
     states = WORLD.replay(games.moves)
     tokens = game_batch(games).tokens
 
     def seen(family, game=0, n=3):
-        labels = {SITE: SiteLabels.of(WORLD, WORLD.n_moves, labels_of(family))}
+        labels = {SITE: SiteLabels.of(WORLD, WORLD.n_moves, square_labels(family))}
         rng = numpy_generator(0, "seen", game)
         for place in drawn_places(games, states, game, n, 5, rng):
             frozen = freeze(replacement, tokens[game]).until(place.place + 1)
@@ -153,9 +94,11 @@ def test_places_are_legal_moves_with_their_lines(games):
     assert list(drawn_places(games, states, 2, 0, 5, numpy_generator(0, "x"))) == []
 
 
-def test_nodes_speak_of_the_squares_of_their_labels_where_they_are_active_enough(model, games):
-    frozen = freeze(Replacement(model, [planted(model)]), game_batch(games).tokens[0, :8])
-    labels = labels_of("mine")
+def test_nodes_speak_of_the_squares_of_their_labels_where_they_are_active_enough(
+    model, games, planted, square_labels
+):
+    frozen = freeze(Replacement(model, [planted]), game_batch(games).tokens[0, :8])
+    labels = square_labels("mine")
     quiet = int(WORLD.token_of[games.moves[0, 3]]) - 1
     labels[quiet] = (LatentLabel(labels[quiet][0].label, threshold=2.0),)
     nodes = Nodes(frozen, {SITE: SiteLabels.of(WORLD, WORLD.n_moves, labels)})
@@ -174,11 +117,10 @@ def test_nodes_speak_of_the_squares_of_their_labels_where_they_are_active_enough
     assert masks[SITE].nonzero().tolist() == [[5, int(WORLD.token_of[games.moves[0, 5]]) - 1]]
 
 
-def test_random_features_stand_where_the_others_do(model, games):
-    dictionary = planted(model)
+def test_random_features_stand_where_the_others_do(model, games, planted):
     with torch.no_grad():
-        dictionary.b_enc.fill_(0.5)  # so that every latent fires everywhere
-    frozen = freeze(Replacement(model, [dictionary]), game_batch(games).tokens[0, :5])
+        planted.b_enc.fill_(0.5)  # so that every latent fires everywhere
+    frozen = freeze(Replacement(model, [planted]), game_batch(games).tokens[0, :5])
     nodes = Nodes(frozen, {})
     assert len(nodes) == 4 * WORLD.n_moves
     rng = numpy_generator(0, "drawn")
@@ -406,155 +348,3 @@ def test_what_was_never_tried_has_no_estimate(seen):
     row = threshold_finding(totals, (1e6,), 1).methods["hierarchical"][0]
     assert "precision" not in row.figures
     assert row.figures["squares"].value == 0
-
-
-def truth_file(path, name="planted", family="yours", f1=0.9):
-    """A file as `lmscope othello label` writes it, by hand."""
-    strongest = StrongestFirings(
-        n=1, moves_made=1, empties=1, n_legal=1, n_flipped=1, black=0, board=(0.0,) * 36
-    )
-    latents = tuple(
-        LatentTruth(
-            latent=latent,
-            n_fired=1,
-            max_activation=1.0,
-            labels=(
-                TruthLabel(
-                    label=one.label, threshold=0.0, f1=f1, precision=f1, recall=f1, chosen_f1=f1
-                ),
-            ),
-            strongest=strongest,
-        )
-        for latent, (one,) in labels_of(family).items()
-    )
-    dictionary = DictionaryTruth(
-        name=name, reads=str(SITE), writes=str(SITE), n_latents=32, n_firing=32, mean_l0=1.0,
-        n_tokens=9, families=(), labels=(), latents=latents,
-    )  # fmt: skip
-    report = OthelloTruthReport(
-        model="player", weights_hash="0", size=6, n_games=4, seed=0, precision=0.95, min_f1=0.3,
-        dictionaries=(dictionary,),
-    )  # fmt: skip
-    report.save(path)
-    return str(path)
-
-
-@pytest.fixture(scope="module")
-def asked(folder):
-    file = truth_file(folder / "labels.json")
-
-    def asked(**changes):
-        values = {
-            "dictionaries": {"sources": [str(folder / "planted")], "calibration_tokens": 0},
-            "model": {"name": str(folder / "model"), "device": "cpu"},
-            "labels": {"file": file},
-            "places": {"n_games": 4, "places_per_game": 2},
-            "thresholds": [0.1, 0.0],
-            "bootstrap": {"n_resamples": 20},
-        }
-        return job.OthelloCircuitsRecipe.from_mapping({**values, **changes})
-
-    return asked
-
-
-@pytest.fixture(scope="module")
-def done(asked, tmp_path_factory):
-    return job.find_othello_circuits(asked(), root=tmp_path_factory.mktemp("circuits"))
-
-
-def test_a_run_holds_all_findings_and_tables_of_them(done):
-    found = job.read_othello_circuits(done)
-    assert (found.n_games, found.n_places, found.n_labelled, found.size) == (4, 8, 32, 6)
-    assert None not in (found.logit, found.ablation, found.state, found.attention, found.thresholds)
-    assert found.logit.n_places == found.attention.n_places == 8
-    assert len(found.attention.heads) == 2
-    whole = found.thresholds.methods["hierarchical"][1]
-    assert whole.figures["recall"].value == 1
-    assert whole.figures["precision"].value == pytest.approx(
-        found.thresholds.even["precision"].value
-    )
-    assert len(found.tables()) == 2 + 1 + 2 + 2 + 2 + 3
-    for table in found.tables():
-        assert table.rows
-        assert table.to_markdown()
-
-
-def test_a_stopped_run_goes_on_and_finds_the_same(asked, done, tmp_path, monkeypatch):
-    real, looked = job._Games.of, []
-
-    def stops(self, game):
-        if len(looked) == 2:
-            raise Interrupted(2)
-        looked.append(game)
-        return real(self, game)
-
-    monkeypatch.setattr(job._Games, "of", stops)
-    with pytest.raises(BaseException):  # noqa: B017, PT011 (as a signal does)
-        job.find_othello_circuits(asked(), root=tmp_path)
-    (path,) = tmp_path.iterdir()
-    again = []
-    monkeypatch.setattr(job._Games, "of", lambda self, game: again.append(game) or real(self, game))
-    resumed = job.find_othello_circuits(asked(), root=tmp_path, resume=path)
-    assert (looked, again) == ([0, 1], [2, 3])
-    assert job.read_othello_circuits(resumed) == job.read_othello_circuits(done)
-
-
-def test_without_labels_attention_is_looked_at_alone(asked, folder, tmp_path):
-    recipe = asked(labels={}, dictionaries={"sources": ["none"]})
-    found = job.read_othello_circuits(job.find_othello_circuits(recipe, root=tmp_path))
-    assert found.attention is not None
-    assert found.logit is None
-    assert found.dictionaries == ()
-    plan = job.plan_othello_circuits(recipe).values
-    assert (plan["findings"], plan["n_places"]) == ("attention", 8)
-    assert len(list(tmp_path.iterdir())) == 1
-
-
-def test_what_latents_say_precisely_is_said_beside_their_best_labels(folder, tmp_path):
-    path = Path(truth_file(tmp_path / "labels.json", f1=0.6))
-    values = json.loads(path.read_text())
-    precise = {"label": "mine a1", "threshold": 0.5, "precision": 0.97, "n_fired": 12}
-    values["dictionaries"][0]["latents"][3]["precise"] = [precise]
-    path.write_text(json.dumps(values))
-    parts = find_parts(
-        CircuitDictionaries(sources=(str(folder / "planted"),)),
-        OtherModel(name=str(folder / "model")),
-    )
-    poor = job.LabelChoice(file=str(path))
-    told = {3: (LatentLabel("mine a1", 0.5, tells=False),)}
-    assert job.read_labels(poor, parts) == {"planted": told}
-    both = job.read_labels(poor.model_copy(update={"least_f1": 0.5}), parts)["planted"][3]
-    assert [one.tells for one in both] == [True, False]
-    best = poor.model_copy(update={"least_f1": 0.5, "precise": False})
-    assert len(job.read_labels(best, parts)["planted"][3]) == 1
-
-
-def test_labels_in_the_artifacts_of_a_run_need_not_be_named(asked, tmp_path):
-    (tmp_path / "artifacts").mkdir()
-    recipe = asked(labels={}, dictionaries={"sources": [str(tmp_path)]})
-    assert job.chosen_labels(recipe).file is None
-    truth_file(tmp_path / "artifacts" / "labels.json")
-    assert job.chosen_labels(recipe).file == str(tmp_path / "artifacts" / "labels.json")
-    assert "logit" in job.chosen_findings(recipe)
-    named = asked(dictionaries={"sources": [str(tmp_path)]})
-    assert job.chosen_labels(named) == named.labels
-
-
-def test_what_cannot_be_asked_is_refused_in_a_sentence(asked, folder, tmp_path):
-    with pytest.raises(RecipeError, match="nobody knows which features speak of a line"):
-        job.plan_othello_circuits(asked(labels={}, findings=["logit"]))
-    with pytest.raises(RecipeError, match="no feature that labels could be of"):
-        job.plan_othello_circuits(asked(dictionaries={"sources": ["none"]}))
-    with pytest.raises(ArtifactError, match="no labels of Othello features"):
-        job.plan_othello_circuits(asked(labels={"file": str(tmp_path / "absent.json")}))
-    other = truth_file(tmp_path / "other.json", name="plante")
-    with pytest.raises(ArtifactError, match=r"has no labels of 'planted'.*Did you mean plante"):
-        job.plan_othello_circuits(asked(labels={"file": other}))
-    poor = truth_file(tmp_path / "poor.json", f1=0.6)
-    with pytest.raises(ArtifactError, match=r"No latent of .* has a label with F1 of 0\.7 or more"):
-        job.plan_othello_circuits(asked(labels={"file": poor}))
-    assert job.plan_othello_circuits(asked(labels={"file": poor, "least_f1": 0.5}))
-    broken = tmp_path / "broken.json"
-    broken.write_text(json.dumps({"model": 3}), encoding="utf-8")
-    with pytest.raises(ArtifactError, match="no labels of Othello features"):
-        job.plan_othello_circuits(asked(labels={"file": str(broken)}))

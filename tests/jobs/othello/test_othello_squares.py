@@ -2,15 +2,12 @@
 
 import numpy as np
 import pytest
-import torch
 
 from lmscope.circuits.config import ReplacementOptions
 from lmscope.circuits.frozen import freeze
 from lmscope.circuits.replacement import Replacement
 from lmscope.core.rng import numpy_generator
 from lmscope.core.site import Site
-from lmscope.dictionaries.config import DictionaryConfig, ReLU
-from lmscope.dictionaries.dictionary import Dictionary
 from lmscope.evaluation.statistics import BootstrapOptions
 from lmscope.jobs.othello_circuit_totals import (
     GameSums,
@@ -19,70 +16,31 @@ from lmscope.jobs.othello_circuit_totals import (
     state_finding,
 )
 from lmscope.jobs.othello_findings import Seen, empty_sums, state_sums
-from lmscope.jobs.othello_nodes import LatentLabel, Nodes, SiteLabels, drawn_places
-from lmscope.jobs.othello_train import PlayerShape
-from lmscope.models.fresh import fresh_model
+from lmscope.jobs.othello_nodes import Nodes, SiteLabels, drawn_places
 from lmscope.text.worlds.flanks import by_next_player, makers
 from lmscope.text.worlds.games import game_batch
-from lmscope.text.worlds.notation import othello_tokenizer
 from lmscope.text.worlds.othello import Othello
 
 WORLD = Othello(6)
 BELOW, ABOVE = Site("resid_pre", 0), Site("resid_mid", 0)
-WIDTH = 40
-"""More than there are tokens, so that a latent can read one alone."""
 
 
 @pytest.fixture(scope="module")
-def model():
-    shape = PlayerShape(n_layers=1, d_model=WIDTH, n_heads=2, d_hidden=16)
-    made = fresh_model(shape, othello_tokenizer(6), name="random", seed=1)
-    with torch.no_grad():
-        made.hf.transformer.wpe.weight.zero_()
-        made.hf.transformer.wte.weight.mul_(20)
-        made.hf.transformer.h[0].attn.c_proj.weight.mul_(0.01)  # so that places hardly mix
-    return made
-
-
-def dictionary(model, site, sign, bias):
-    """Latent t - 1 reads the token t alone: sign times whether it stands there, plus a bias."""
-    config = DictionaryConfig(
-        reads=(str(site),),
-        writes=(str(site),),
-        d_read=WIDTH,
-        d_write=WIDTH,
-        n_latents=WORLD.n_moves,
-        sparsity=ReLU(),
-        normalisation="none",
-        model=model.name,
-    )
-    made, embedding = Dictionary(config), model.hf.transformer.wte.weight.detach()[1:]
-    with torch.no_grad():
-        made.W_dec.copy_(embedding)
-        made.W_enc.copy_(sign * torch.linalg.pinv(embedding).T)
-        made.b_enc.fill_(bias)
-        made.b_dec.zero_()
-    return made
-
-
-def labels_of(family, threshold=0.0):
-    told = {
-        i: (LatentLabel(f"{family} {WORLD.square_name(square)}", threshold),)
-        for i, square in enumerate(WORLD.squares)
-    }
-    return SiteLabels.of(WORLD, WORLD.n_moves, told)
+def model(random_player):
+    return random_player(mixing=0.01)  # so that places hardly mix
 
 
 @pytest.fixture(scope="module")
-def places(model):
+def places(model, token_dictionary, square_labels):
     """Places of games whose last move took a square, by what the features above say."""
     games = WORLD.random_games(5, numpy_generator(4, "squares"))
     states, tokens = WORLD.replay(games.moves), game_batch(games).tokens
 
     def places(family, sign, bias, threshold=0.0):
-        dictionaries = [dictionary(model, BELOW, 1, -1e-3), dictionary(model, ABOVE, sign, bias)]
+        dictionaries = [token_dictionary(model, BELOW), token_dictionary(model, ABOVE, sign, bias)]
         replacement = Replacement(model, dictionaries, ReplacementOptions(dtype="float64"))
-        labels = {BELOW: labels_of("move"), ABOVE: labels_of(family, threshold)}
+        told = {BELOW: square_labels("move"), ABOVE: square_labels(family, threshold)}
+        labels = {site: SiteLabels.of(WORLD, WORLD.n_moves, one) for site, one in told.items()}
         for game in range(5):
             rng = numpy_generator(0, "places", game)
             for place in drawn_places(games, states, game, 3, 5, rng):
