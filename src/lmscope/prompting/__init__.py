@@ -1,0 +1,1 @@
+"""Prompts tuned without gradients: soft prompts searched for by what a model answers."""
