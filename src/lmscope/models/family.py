@@ -51,6 +51,7 @@ class Family:
         positioned: Whether it takes position ids.
         first_position: The id of position 0.
         cache_argument: What the Hugging Face model calls its cache.
+        head: Path, below the Hugging Face model, of a head that does more than unembed `final`.
         tiny: Sizes of its miniature, in the words of its configuration.
         adapt: What a configuration changes in this table.
     """
@@ -69,6 +70,7 @@ class Family:
     positioned: bool = True
     first_position: int = 0
     cache_argument: str = "past_key_values"
+    head: str | None = None
     tiny: Mapping[str, Any] = field(default_factory=dict)
     adapt: Callable[["Family", PretrainedConfig], "Family"] = lambda family, _config: family
 

@@ -17,6 +17,7 @@ from lmscope.core.site import ATTENTION_PARTS, Site, expand, parse_pattern
 from lmscope.models.attention import AttentionSwitch
 from lmscope.models.batch import Batch, Cache, Output
 from lmscope.models.edit import EditFunction
+from lmscope.models.memory import HeldCache, Memory, empty_cache, memory_of
 from lmscope.models.placement import DeviceMap, home
 from lmscope.models.registry import find_family
 from lmscope.models.rotation import Rotation, watching_rotations
@@ -350,6 +351,39 @@ class LanguageModel:
                 self._run(batch, now)
         return {site: now.values[site] for site in reads}
 
+    def remember(
+        self,
+        batch: Batch,
+        *,
+        site: str | Site | None = None,
+        value: Float[Tensor, "batch pos model"] | None = None,
+    ) -> Memory:
+        """Keys and values of a batch's tokens, under the edits in force, for passes that go on from them.
+
+        Args:
+            batch: The tokens.
+            site: A `resid_pre` or `resid_post` to resume from; layers below it are then absent.
+            value: What stands there.
+
+        Raises:
+            ModelError: The model has no attention, or sees what comes after.
+            SiteError: As of `resume`.
+        """
+        if not self.is_causal or not self.n_heads:
+            raise ModelError(
+                f"{self.name} has no keys and values of a text that others go on from."
+            )
+        now, n_skipped = self._pass(batch, reads=(Site("attn_out", self.n_layers - 1),)), 0
+        if site is not None and value is not None:
+            (start,) = self.resolve([site])
+            self._check_resume(start, value, batch)
+            now.start, now.given = start, value
+            n_skipped = (start.layer or 0) + (start.part == "resid_post")
+        filled = empty_cache()
+        with torch.no_grad(), self._skipping(n_skipped):
+            self._run(batch, now, keep=True, past=filled)
+        return memory_of(filled, self.n_layers, now.mask, now.positions)
+
     @contextmanager
     def open_attention(self) -> Iterator[None]:
         """Compute attention by the open function inside the block, as reading a pattern does.
@@ -383,9 +417,11 @@ class LanguageModel:
         step = 0 if batch.cache is None else batch.cache.step
         return Pass(batch.absolute_positions(), batch.text_mask(), batch.row_ids(), step, **options)
 
-    def _run(self, batch: Batch, now: Pass, *, keep: bool = False) -> Any:
+    def _run(self, batch: Batch, now: Pass, *, keep: bool = False, past: Any = None) -> Any:
         """The Hugging Face model's result, or None when the pass stopped at its last read."""
         arguments = self._arguments(batch.to(self.device), now, keep=keep)
+        if past is not None:
+            arguments[self.family.cache_argument] = past
         with self._wiring.running(now):
             return self.hf(**arguments)
         return None  # reached: `running` takes in the exception that ends a read
@@ -421,7 +457,7 @@ class LanguageModel:
             raise SiteError(
                 f"A pass resumes from a resid_pre or a resid_post; '{start}' was asked for."
             )
-        if batch.cache is not None:
+        if batch.cache is not None and not isinstance(batch.cache.past, HeldCache):
             raise ModelError("A pass that continues a cache cannot resume inside the model.")
         if tuple(value.shape) != (*batch.shape, self.d_model):
             raise SiteError(

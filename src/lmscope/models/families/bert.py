@@ -49,6 +49,7 @@ FAMILY = Family(
     ),
     mlp=MlpLayout("intermediate.dense", "output.dense"),
     causal=False,
+    head="cls",
     tiny={
         "hidden_size": 32,
         "intermediate_size": 48,

@@ -12,4 +12,10 @@ def _count_from_padding(family: Family, config: PretrainedConfig) -> Family:
     return replace(family, first_position=(config.pad_token_id or 0) + 1)
 
 
-FAMILY = replace(bert.FAMILY, name="roberta", model_types=("roberta",), adapt=_count_from_padding)
+FAMILY = replace(
+    bert.FAMILY,
+    name="roberta",
+    model_types=("roberta",),
+    head="lm_head",
+    adapt=_count_from_padding,
+)
