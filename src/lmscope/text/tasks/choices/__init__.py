@@ -1,0 +1,1 @@
+"""Classification and choice from few examples, as data: templates, label words, readers, samplers."""
