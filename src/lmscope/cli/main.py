@@ -40,6 +40,7 @@ COMMANDS: Final = {
     "circuits": "Try circuits of many prompts, found in three ways, at matched sizes.",
     "tasks": "Make prompts with known answers, and measure how well a model does on them.",
     "othello": "Play games whose rules are known, to try methods where the truth is at hand.",
+    "prompt": "Tune soft prompts for a task through the model's scores alone, and use them.",
     "serve": "Show runs, dictionaries and features in the browser.",
     "lm": "Train a plain language model of one's own, small enough to look through.",
     "convert": "Convert dictionaries from and to the formats of other tools.",

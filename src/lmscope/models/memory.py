@@ -67,7 +67,8 @@ class _HeldLayer(CacheLayerMixin):
         self, key_states: Tensor, value_states: Tensor, *_args: Any, **_options: Any
     ) -> tuple[Tensor, Tensor]:
         """What is held, followed by what is new."""
-        assert self.keys is not None and self.values is not None
+        assert self.keys is not None
+        assert self.values is not None
         held = self.keys.index_select(0, self._rows), self.values.index_select(0, self._rows)
         return torch.cat([held[0], key_states], -2), torch.cat([held[1], value_states], -2)
 
