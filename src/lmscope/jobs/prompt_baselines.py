@@ -15,12 +15,13 @@ from lmscope.core.rng import numpy_generator
 from lmscope.display.tables import Table
 from lmscope.evaluation.statistics import BootstrapOptions, Estimate
 from lmscope.jobs.choices import load_model
+from lmscope.jobs.memory import available_bytes
 from lmscope.jobs.prompt import PromptRecipe
 from lmscope.jobs.prompt_data import PromptPlace, Split, open_data
 from lmscope.jobs.prompt_report import Arm, _arm, _estimate
 from lmscope.models.language_model import LanguageModel
 from lmscope.prompting.baselines.arms import Material, Outcome, run_baseline
-from lmscope.prompting.baselines.config import BASELINES, BaselineConfig, BaselineName
+from lmscope.prompting.baselines.config import BASELINES, USUAL, BaselineConfig, BaselineName
 from lmscope.prompting.baselines.gradient import Goal
 from lmscope.prompting.baselines.passes import without_labels
 from lmscope.prompting.losses import MetricName
@@ -104,7 +105,7 @@ def measure_baselines(
 
     Args:
         recipe: What a prompt is tuned by.
-        names: Which baselines; none means all.
+        names: Which baselines; none means all but fine-tuning, which takes several times the model's memory.
         listener: Follows it.
         config: Their settings.
         bootstrap: How intervals are made, over test examples.
@@ -155,6 +156,7 @@ def prepare(
         n_calls=recipe.n_calls,
         seed=recipe.seed,
         config=config,
+        memory_bytes=available_bytes(model.device),
     )
 
 
@@ -176,7 +178,7 @@ def _known(names: Sequence[str]) -> tuple[BaselineName, ...]:
             f"No baseline is called '{unknown[0]}': choose among {', '.join(BASELINES)}."
             f"{did_you_mean(unknown[0], BASELINES)}"
         )
-    return tuple(name for name in BASELINES if name in names or not names)
+    return tuple(name for name in BASELINES if name in (names or USUAL))
 
 
 def _report(

@@ -8,7 +8,7 @@ from lmscope.core.errors import RecipeError
 from lmscope.jobs.prompt import tune_prompt
 from lmscope.jobs.prompt_baselines import BaselineReport, measure_baselines
 from lmscope.jobs.running import Silent
-from lmscope.prompting.baselines.config import BASELINES, BaselineConfig
+from lmscope.prompting.baselines.config import BASELINES, USUAL, BaselineConfig
 
 SMALL = BaselineConfig.from_mapping(
     {"in_context": {"separator": " ", "n_demonstrations": 2}, "gradient": {"every_steps": 4}}
@@ -28,7 +28,7 @@ class Heard(Silent):
 @pytest.fixture
 def measured(prompt_recipe) -> BaselineReport:
     """All baselines of the toy task."""
-    return measure_baselines(prompt_recipe(n_calls=24), (), Silent(), config=SMALL)
+    return measure_baselines(prompt_recipe(n_calls=24), BASELINES, Silent(), config=SMALL)
 
 
 def test_all_baselines_are_measured_on_the_same_examples(measured, tmp_path) -> None:
@@ -79,7 +79,7 @@ def test_labels_of_the_test_file_change_no_choice(
     turned = tmp_path / "turned.jsonl"
     turned.write_text("\n".join(map(json.dumps, rows)) + "\n", encoding="utf-8")
     recipe = prompt_recipe(n_calls=24, data={"test": str(turned)})
-    other = measure_baselines(recipe, (), Silent(), config=SMALL)
+    other = measure_baselines(recipe, BASELINES, Silent(), config=SMALL)
     for one, two in zip(measured.baselines, other.baselines, strict=True):
         assert one.chosen == two.chosen
         assert one.flops == two.flops
@@ -91,7 +91,7 @@ def test_labels_of_the_test_file_change_no_choice(
 def test_an_encoder_has_baselines_too(prompt_recipe, letters) -> None:
     recipe = prompt_recipe(model={"name": str(letters / "bert")}, n_calls=9)
     report = measure_baselines(recipe, (), Silent(), config=SMALL)
-    assert tuple(one.name for one in report.baselines) == BASELINES
+    assert tuple(one.name for one in report.baselines) == USUAL
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,9 @@ def material(random_rows) -> Callable[..., Material]:
             "separator": (9, 9),
             "n_calls": 12,
             "seed": 0,
-            "config": BaselineConfig.from_mapping({"gradient": {"every_steps": 1}}),
+            "config": BaselineConfig.from_mapping(
+                {"gradient": {"every_steps": 1}, "fine_tuning": {"every_steps": 1}}
+            ),
         }
         return Material(**(values | changes))
 

@@ -37,11 +37,11 @@ def test_labels_of_training_examples_matter(name, material) -> None:
     rows = given.goal.train.rows
     other = tuple(replace(row, label=(row.label + 1) % 2) for row in rows[:-1])
     other = (*other, replace(rows[-1], label=2))
-    if name.startswith("gradient"):  # chosen by examples that like what was trained on
+    if name.startswith(("gradient", "fine")):  # chosen by examples that like what was trained on
         given = replace(given, goal=replace(given.goal, dev=given.goal.train))
     changed = replace(given.goal.train, rows=other)
     goal = replace(given.goal, train=changed)
-    if name.startswith("gradient"):
+    if name.startswith(("gradient", "fine")):
         goal = replace(goal, dev=changed)
     found = run_baseline(name, given, Silent()).scores
     assert not torch.allclose(
@@ -68,6 +68,7 @@ def test_what_an_arm_costs_is_said(material) -> None:
         "in_context": 0,
         "gradient": 3 * steps_for(20),
         "gradient_deep": 3 * steps_for(20),
+        "fine_tuning": 3 * steps_for(20),
     }
     assert costs["in_context"].test_flops > 1.5 * costs["manual"].test_flops
     assert costs["gradient"].n_dev_calls == 1 + steps_for(20)

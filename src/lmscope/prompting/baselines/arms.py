@@ -11,8 +11,9 @@ from torch import Tensor
 
 from lmscope.core.protocols import Listener
 from lmscope.models.language_model import LanguageModel
+from lmscope.prompting.baselines import fine_tuning
 from lmscope.prompting.baselines.config import BaselineConfig, BaselineName
-from lmscope.prompting.baselines.gradient import CALLS_A_STEP, Goal, steps_for, tune_by_gradient
+from lmscope.prompting.baselines.gradient import Goal, steps_for, tune_by_gradient
 from lmscope.prompting.baselines.in_context import demonstration, in_context, in_order, shown
 from lmscope.prompting.baselines.passes import Answers, answers
 from lmscope.prompting.baselines.scoring import (
@@ -38,6 +39,7 @@ class Material:
         n_calls: The search's budget: calls on the training examples.
         seed: Of the order of demonstrations.
         config: Settings.
+        memory_bytes: What fine-tuning may take; None does not look.
     """
 
     model: LanguageModel
@@ -49,6 +51,7 @@ class Material:
     n_calls: int
     seed: int
     config: BaselineConfig = BaselineConfig()  # noqa: RUF009 (a frozen value)
+    memory_bytes: int | None = None
 
     @property
     def labels(self) -> Int[Tensor, "train"]:
@@ -167,14 +170,42 @@ def _in_context(material: Material, _listener: Listener) -> Outcome:
 
 
 def _gradient(material: Material, listener: Listener, *, deep: bool) -> Outcome:
-    model, n_steps = material.model, steps_for(material.n_calls)
+    model, config = material.model, material.config.gradient
+    n_steps = steps_for(material.n_calls, config.calls_a_step)
     layers = range(model.n_layers if deep else 1)
-    config = material.config.gradient
     tuned = tune_by_gradient(model, material.goal, layers, n_steps, config, listener)
     test = answers(model, material.test, tuned.prompts)
     return Outcome(
         test.scores,
-        n_calls=CALLS_A_STEP * len(tuned.losses),
+        n_calls=config.calls_a_step * len(tuned.losses),
+        n_dev_calls=tuned.n_dev_calls,
+        flops=tuned.flops + tuned.dev_flops,
+        test_flops=test.flops,
+        chosen={
+            "learning_rate": tuned.learning_rate,
+            "step": float(tuned.chosen_at),
+            "dev_metric": tuned.dev.metric,
+            "dev_loss": tuned.dev.loss,
+            "lowest_train_loss": min(tuned.losses),
+        },
+    )
+
+
+def _fine_tuning(material: Material, listener: Listener) -> Outcome:
+    n_steps = steps_for(material.n_calls, fine_tuning.CALLS_A_STEP)
+    tuned = fine_tuning.fine_tune(
+        material.model,
+        material.goal,
+        n_steps,
+        material.config.fine_tuning,
+        listener,
+        memory_bytes=material.memory_bytes,
+    )
+    test = answers(tuned.model, material.test)
+    assert tuned.dev is not None
+    return Outcome(
+        test.scores,
+        n_calls=fine_tuning.CALLS_A_STEP * len(tuned.losses),
         n_dev_calls=tuned.n_dev_calls,
         flops=tuned.flops + tuned.dev_flops,
         test_flops=test.flops,
@@ -196,4 +227,5 @@ _ARMS: Final[Mapping[BaselineName, Callable[[Material, Listener], Outcome]]] = {
     "in_context": _in_context,
     "gradient": partial(_gradient, deep=False),
     "gradient_deep": partial(_gradient, deep=True),
+    "fine_tuning": _fine_tuning,
 }

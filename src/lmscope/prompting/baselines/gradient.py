@@ -21,23 +21,25 @@ from lmscope.prompting.prompts import Prompts
 from lmscope.prompting.scorer import ModelScorer
 from lmscope.text.tasks.choices.rendering import PromptRows
 
-CALLS_A_STEP: Final = 3
-"""A step is one forward pass of all training examples, as a call is, and a backward pass, counted as two of them."""
 _PHASE: Final = "gradient"
 
 
-def steps_for(n_calls: int) -> int:
-    """Steps that take as many operations as so many calls of a search: a third of them.
+def steps_for(n_calls: int, calls_a_step: int = 3) -> int:
+    """Steps that take as many operations as so many calls of a search.
+
+    Args:
+        n_calls: The search's budget.
+        calls_a_step: What a step counts as: a forward pass of all training examples, as a call is, and a backward one.
 
     Raises:
         RecipeError: It is not one.
     """
-    if n_calls < CALLS_A_STEP:
+    if n_calls < calls_a_step:
         raise RecipeError(
-            f"A budget of {n_calls} calls is less than one step by gradient, which counts as {CALLS_A_STEP}: raise the "
+            f"A budget of {n_calls} calls is less than one step by gradient, which counts as {calls_a_step}: raise the "
             "budget, or leave the gradient out."
         )
-    return n_calls // CALLS_A_STEP
+    return n_calls // calls_a_step
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,7 @@ class GradientTuned:
         learning_rate, chosen_at: Whose prompt it is, and after how many steps; 0 is the manual prompt.
         dev: What it had on the dev examples.
         n_dev_calls: Prompts that were tried on them.
-        flops: Operations of the layers on training examples, a backward pass as two forward ones.
+        flops: Operations of the layers on training examples, a step as `calls_a_step` forward passes.
         dev_flops: On dev examples.
     """
 
@@ -108,7 +110,7 @@ def tune_by_gradient(
         RecipeError: The loss has no gradient, or a learning rate has no step.
         RunError: The loss is no number.
     """
-    _check(goal, config, n_steps)
+    check_steps(goal, len(config.learning_rates), n_steps)
     moments = layer_moments(model, goal.train, layers)
     sizes = {layer: found.std for layer, found in moments.items()}
     train = trainable(model, goal.train)
@@ -132,22 +134,22 @@ def tune_by_gradient(
         chosen_at=tries.step,
         dev=tries.best or DevScore(0.0, math.inf),
         n_dev_calls=tries.n_tried,
-        flops=CALLS_A_STEP * sum(scorer.flops for scorer in train),
+        flops=config.calls_a_step * sum(scorer.flops for scorer in train),
         dev_flops=tries.flops,
     )
 
 
-def loss_with_gradient(
+def loss_of_parts(
     train: Sequence[ModelScorer],
     added: Mapping[int, Float[Tensor, "1 prompt model"]],
     sizes: Mapping[int, float],
     loss: LossName,
 ) -> float:
-    """The loss on all training examples; its gradient is added to that of the rows.
+    """The loss on all training examples; its gradient is added to whatever asks for one.
 
     Args:
         train: Parts of the examples.
-        added: Rows by layer, in units of `sizes`.
+        added: Rows by layer, in units of `sizes`; none is the manual prompt.
         sizes: What 1 means at a layer.
         loss: Which.
 
@@ -183,7 +185,7 @@ def _steps(
     optimiser = torch.optim.AdamW(list(added.values()), lr=rate, weight_decay=config.weight_decay)
     for _ in range(n_steps):
         optimiser.zero_grad()
-        found = loss_with_gradient(train, added, sizes, loss)
+        found = loss_of_parts(train, added, sizes, loss)
         optimiser.step()
         yield found, Prompts({layer: rows.detach() * sizes[layer] for layer, rows in added.items()})
 
@@ -202,23 +204,34 @@ class _Tries:
     flops: float = 0.0
 
     def attempt(self, prompts: Prompts, rate: float, step: int) -> None:
-        said = answers(self.model, self.goal.dev, prompts)
-        labels = torch.tensor([row.label for row in self.goal.dev.rows], device=said.scores.device)
-        metric = float(METRICS[self.goal.metric](said.scores[None], labels))
-        found = DevScore(metric, float(LOSSES[self.goal.loss](said.scores[None], labels)))
+        found, flops = dev_score(self.model, self.goal, prompts)
         self.n_tried += 1
-        self.flops += said.flops
+        self.flops += flops
         if found.better_than(self.best):
             self.best, self.prompts, self.rate, self.step = found, prompts, rate, step
 
 
-def _check(goal: Goal, config: GradientConfig, n_steps: int) -> None:
+def check_steps(goal: Goal, n_rates: int, n_steps: int) -> None:
+    """Refuse what cannot be tuned by gradient.
+
+    Raises:
+        RecipeError: The loss has no gradient, or a learning rate has no step.
+    """
     if goal.loss == "error":
         raise RecipeError(
             "The loss 'error' has no gradient: choose 'cross_entropy' or 'hinge', or leave the gradient out."
         )
-    if n_steps < len(config.learning_rates):
+    if n_steps < n_rates:
         raise RecipeError(
-            f"{n_steps} steps cannot be shared out among {len(config.learning_rates)} learning rates: raise the budget, "
-            "or give fewer."
+            f"{n_steps} steps cannot be shared out among {n_rates} learning rates: raise the budget, or give fewer."
         )
+
+
+def dev_score(
+    model: LanguageModel, goal: Goal, prompts: Prompts = MANUAL
+) -> tuple[DevScore, float]:
+    """What a prompt has on the dev examples, and the operations that it took."""
+    said = answers(model, goal.dev, prompts)
+    labels = torch.tensor([row.label for row in goal.dev.rows], device=said.scores.device)
+    metric = float(METRICS[goal.metric](said.scores[None], labels))
+    return DevScore(metric, float(LOSSES[goal.loss](said.scores[None], labels))), said.flops

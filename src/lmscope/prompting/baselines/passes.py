@@ -66,12 +66,23 @@ def answers(
 
 
 def trainable(
-    model: LanguageModel, rows: PromptRows, *, tokens_at_once: int = TOKENS_AT_ONCE
+    model: LanguageModel,
+    rows: PromptRows,
+    *,
+    tokens_at_once: int = TOKENS_AT_ONCE,
+    whole: bool = False,
 ) -> list[ModelScorer]:
-    """Scorers of parts of the examples, each of which keeps a gradient with respect to what is added."""
+    """Scorers of parts of the examples, each of which keeps a gradient with respect to what is added.
+
+    Args:
+        model: Which.
+        rows: The examples.
+        tokens_at_once: Of one part, padded.
+        whole: Compute everything in every pass, for weights that change.
+    """
     found = []
     for part in parts(rows, tokens_at_once):
-        kind: LayoutKind | None = "whole" if _begin_alike(part) else None
+        kind: LayoutKind | None = "whole" if whole or _begin_alike(part) else None
         found.append(ModelScorer(model, part, kind=kind))
     return found
 
