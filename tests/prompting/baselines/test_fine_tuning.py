@@ -1,5 +1,7 @@
 """Fine-tuning: true gradients of weights, a copy that learns, a model that stays, and what does not fit."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -60,6 +62,27 @@ def test_a_copy_learns_and_the_model_stays(random_rows) -> None:
     after = model.hf.state_dict()
     assert all(torch.equal(value, after[name]) for name, value in before.items())
     assert not any(weights.requires_grad for weights in model.hf.parameters())
+
+
+def test_weights_that_the_dev_examples_like_less_are_not_taken(random_rows) -> None:
+    model = miniature("llama")
+    rows = random_rows(model, "behind", seed=1)
+    said = answers(model, rows).scores
+    # Dev examples have the class that the model tells, those to tune on the one that it tells least.
+    liked, hated = (
+        replace(
+            rows,
+            rows=tuple(
+                replace(row, label=int(label)) for row, label in zip(rows.rows, told, strict=True)
+            ),
+        )
+        for told in (said.argmax(-1), said.argmin(-1))
+    )
+    config = FineTuningConfig(learning_rates=(1e-3,), every_steps=1)
+    tuned = fine_tune(model, Goal(hated, liked), 4, config, Silent())
+    assert tuned.losses[-1] < tuned.losses[0]
+    assert (tuned.chosen_at, tuned.learning_rate) == (0, 0.0)
+    assert torch.equal(answers(tuned.model, rows).scores, said)
 
 
 def test_a_step_costs_three_passes(random_rows) -> None:
