@@ -19,6 +19,7 @@ _EXAMPLES: Final = """Example:
     lmscope prompt my-recipe.toml --dry-run
     lmscope prompt apply RUN "A film to remember."
     lmscope prompt compare RUN RUN
+    lmscope prompt baselines RUN
     lmscope prompt tasks
 """
 _JOB: Final = JobOptions()
@@ -186,6 +187,55 @@ def compare(
 
     paths = [find_run(run, runs_dir, holding=f"artifacts/{FOLDER}") for run in runs]
     found = compare_prompts(paths)
+    if json:
+        console.print_json(found.to_mapping())
+    else:
+        console.print_table(found.table())
+    return DONE
+
+
+@app.command(
+    name="baselines",
+    help_epilogue="Example:\n\n    lmscope prompt baselines RUN\n    lmscope prompt baselines RUN --only label_bias --out baselines.json\n",
+)
+def baselines(
+    run: str,
+    /,
+    *,
+    only: Annotated[tuple[str, ...], Parameter(metavar="NAME", show_default=False)] = (),
+    device: Annotated[str | None, Parameter(metavar="NAME")] = None,
+    out: Annotated[Path | None, Parameter(metavar="FILE")] = None,
+    runs_dir: Annotated[Path, Parameter(metavar="FOLDER")] = Path("runs"),
+    json: Switch = False,
+) -> int:
+    """Measure other ways to use the model, examples and budget of a run, on the same test examples.
+
+    Args:
+        run: One of `lmscope prompt`, or `last`.
+        only: manual, label_bias, contextual, prototype, in_context, gradient, gradient_deep or fine_tuning;
+            absent: all but the last. Repeatable.
+        device: auto, cpu, cuda or cuda:1.
+        out: Write everything to this file too.
+        runs_dir: Folder of all runs.
+        json: Print one JSON object to stdout.
+    """
+    from lmscope.cli import console
+    from lmscope.cli.failures import DONE
+    from lmscope.cli.progress import ProgressListener
+    from lmscope.cli.run_names import find_run
+    from lmscope.jobs.prompt import FOLDER, PromptRecipe
+    from lmscope.jobs.prompt_baselines import measure_baselines
+    from lmscope.runs.run import Run
+
+    path = find_run(run, runs_dir, holding=f"artifacts/{FOLDER}")
+    values = Run.open(path).recipe_values
+    if device is not None:
+        values = {**values, "model": {**values.get("model", {}), "device": device}}
+    recipe = PromptRecipe.from_mapping(values, f"run '{path}'")
+    with ProgressListener(console.stderr()) as listener:
+        found = measure_baselines(recipe, only, listener)
+    if out is not None:
+        found.save(out)
     if json:
         console.print_json(found.to_mapping())
     else:

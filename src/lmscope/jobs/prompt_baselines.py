@@ -18,7 +18,7 @@ from lmscope.jobs.choices import load_model
 from lmscope.jobs.memory import available_bytes
 from lmscope.jobs.prompt import PromptRecipe
 from lmscope.jobs.prompt_data import PromptPlace, Split, open_data
-from lmscope.jobs.prompt_report import Arm, _arm, _estimate
+from lmscope.jobs.prompt_report import Arm, arm_of, estimate_of
 from lmscope.models.language_model import LanguageModel
 from lmscope.prompting.baselines.arms import Material, Outcome, run_baseline
 from lmscope.prompting.baselines.config import BASELINES, USUAL, BaselineConfig, BaselineName
@@ -194,13 +194,13 @@ def _report(
     n, metric = len(labels), split.task.metric
     rng = numpy_generator(recipe.seed, "prompt-report")  # the draws of the tuned prompt's report
     draws = torch.from_numpy(rng.integers(0, n, (bootstrap.n_resamples, n)))
-    manual, manual_values = _arm(found["manual"].scores.cpu(), labels, metric, draws, bootstrap)
+    manual, manual_values = arm_of(found["manual"].scores.cpu(), labels, metric, draws, bootstrap)
     measured = []
     for name in chosen:
         outcome = found[name]
-        arm, values = _arm(outcome.scores.cpu(), labels, metric, draws, bootstrap)
+        arm, values = arm_of(outcome.scores.cpu(), labels, metric, draws, bootstrap)
         gap = arm.metric.value - manual.metric.value
-        less = _estimate(gap, values - manual_values, n, bootstrap)
+        less = estimate_of(gap, values - manual_values, n, bootstrap)
         measured.append(
             MeasuredBaseline(
                 name=name,

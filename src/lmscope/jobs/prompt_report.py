@@ -154,7 +154,7 @@ def _on_test(
     draws = torch.from_numpy(rng.integers(0, len(labels), (bootstrap.n_resamples, len(labels))))
     arms, resampled = [], []
     for one in scores:
-        arm, values = _arm(one, labels, metric, draws, bootstrap)
+        arm, values = arm_of(one, labels, metric, draws, bootstrap)
         arms.append(arm)
         resampled.append(values)
     gap = arms[1].metric.value - arms[0].metric.value
@@ -167,18 +167,19 @@ def _on_test(
     return {
         "manual": arms[0],
         "tuned": arms[1],
-        "difference": _estimate(gap, resampled[1] - resampled[0], len(labels), bootstrap),
+        "difference": estimate_of(gap, resampled[1] - resampled[0], len(labels), bootstrap),
         "examples": examples,
     }
 
 
-def _arm(
+def arm_of(
     scores: Float[Tensor, "example label"],
     labels: Int[Tensor, "example"],
     metric: MetricName,
     draws: Int[Tensor, "resample example"],
     bootstrap: BootstrapOptions,
 ) -> tuple[Arm, np.ndarray]:
+    """A prompt's scores as figures with intervals, and the metric on each resample of the examples."""
     measure, n_labels = METRICS[metric], scores.shape[-1]
     values = np.array([float(measure(scores[d][None], labels[d])) for d in draws])
     nats = torch.nn.functional.cross_entropy(scores.double(), labels, reduction="none")
@@ -188,14 +189,15 @@ def _arm(
     )
     n = len(labels)
     arm = Arm(
-        metric=_estimate(float(measure(scores[None], labels)), values, n, bootstrap),
-        loss=_estimate(float(nats.mean()), nats[draws].mean(-1).numpy(), n, bootstrap),
+        metric=estimate_of(float(measure(scores[None], labels)), values, n, bootstrap),
+        loss=estimate_of(float(nats.mean()), nats[draws].mean(-1).numpy(), n, bootstrap),
         confusion=tuple(tuple(row) for row in confusion.tolist()),
     )
     return arm, values
 
 
-def _estimate(value: float, values: np.ndarray, n: int, bootstrap: BootstrapOptions) -> Estimate:
+def estimate_of(value: float, values: np.ndarray, n: int, bootstrap: BootstrapOptions) -> Estimate:
+    """A figure with the percentile interval of its resamples; without one where there is a single example."""
     if n < 2:
         return Estimate(value=value, n=n)
     tail = (1 - bootstrap.confidence) / 2
