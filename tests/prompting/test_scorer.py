@@ -9,7 +9,7 @@ from lmscope.models.batch import Batch
 from lmscope.models.miniature import miniature
 from lmscope.models.registry import known_families
 from lmscope.prompting.prompts import Prompts, joined, prompt_site
-from lmscope.prompting.scorer import ModelScorer
+from lmscope.prompting.scorer import ModelScorer, score_rows
 from lmscope.text.tasks.choices.rendering import PromptRows
 
 PLACES = ("ahead", "behind", "between")
@@ -119,6 +119,15 @@ def test_the_order_of_examples_and_candidates_only_permutes(place, random_rows) 
     back = Prompts({layer: value.flip(0) for layer, value in prompts.added.items()})
     found = ModelScorer(model, turned).scores(back)
     want = ModelScorer(model, rows).scores(prompts).flip(0, 1)
+    torch.testing.assert_close(found, want, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_examples_in_parts_equal_examples_together(place, random_rows) -> None:
+    model = miniature("llama")
+    rows, prompts = random_rows(model, place, n=7), _prompts(model, (0, 1), n=2)
+    found = score_rows(model, rows, [prompts.take(0, 1), prompts.take(1, 2)], at_once=3)
+    want = ModelScorer(model, rows).scores(prompts)
     torch.testing.assert_close(found, want, atol=1e-5, rtol=1e-5)
 
 

@@ -11,7 +11,7 @@ from lmscope.display.tables import Table
 from lmscope.jobs.choices import ModelChoice, load_model
 from lmscope.jobs.prompt import FOLDER, PromptRecipe
 from lmscope.prompting.prompts import Prompts
-from lmscope.prompting.scorer import ModelScorer
+from lmscope.prompting.scorer import score_rows
 from lmscope.prompting.tuned_prompt import SavedPrompt
 from lmscope.runs.run import Run
 from lmscope.text.tasks.choices.example import ChoiceExample
@@ -90,11 +90,8 @@ def apply_prompt(
         max_length=recipe.place.max_length or model.max_positions,
         too_long="cut",
     )
-    scorer = ModelScorer(model, rows)
-    tuned, manual = (
-        scorer.scores(one)[0].double().softmax(-1).tolist()
-        for one in (saved.prompts(), Prompts({}))
-    )
+    both = score_rows(model, rows, (saved.prompts(), Prompts({})))
+    tuned, manual = both.double().softmax(-1).tolist()
     told = []
     for text, one, other in zip(texts, tuned, manual, strict=True):
         mine, its = (

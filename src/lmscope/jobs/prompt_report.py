@@ -19,7 +19,7 @@ from lmscope.models.language_model import LanguageModel
 from lmscope.prompting.losses import LOSSES, METRICS, MetricName
 from lmscope.prompting.oracle import Oracle
 from lmscope.prompting.prompts import Prompts
-from lmscope.prompting.scorer import ModelScorer
+from lmscope.prompting.scorer import score_rows
 from lmscope.prompting.tuned_prompt import SavedPrompt
 from lmscope.text.tasks.choices.rendering import PromptRows
 
@@ -147,9 +147,8 @@ def _on_test(
     bootstrap: BootstrapOptions,
     seed: int,
 ) -> dict[str, Any]:
-    scorer = ModelScorer(model, rows)
-    scores = [scorer.scores(one)[0].cpu() for one in prompts]
-    labels = scorer.labels.cpu()
+    scores = list(score_rows(model, rows, prompts).cpu())
+    labels = torch.tensor([row.label for row in rows.rows])
     rng = numpy_generator(seed, "prompt-report")
     draws = torch.from_numpy(rng.integers(0, len(labels), (bootstrap.n_resamples, len(labels))))
     arms, resampled = [], []

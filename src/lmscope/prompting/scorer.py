@@ -1,5 +1,7 @@
 """Scorer: what prompts make a model say of examples, as scores of their classes."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -98,3 +100,26 @@ class ModelScorer:
     def flops(self) -> float:
         """Floating-point operations of the layers so far."""
         return self.layout.flops
+
+
+def score_rows(
+    model: LanguageModel, rows: PromptRows, prompts: Sequence[Prompts], *, at_once: int = 256
+) -> Float[Tensor, "prompt example label"]:
+    """Scores of many examples under a few prompts, so many examples at a time that their texts fit the memory.
+
+    Args:
+        model: Any with a language-model head.
+        rows: The examples.
+        prompts: Each one candidate.
+        at_once: Examples whose texts are held together.
+
+    Raises:
+        DataError: There is no example.
+    """
+    if not rows.rows:
+        raise DataError("There is no example to score: give at least one that fits the model.")
+    found = []
+    for first in range(0, len(rows.rows), at_once):
+        some = ModelScorer(model, replace(rows, rows=rows.rows[first : first + at_once]))
+        found.append(torch.cat([some.scores(one) for one in prompts]))
+    return torch.cat(found, 1)
